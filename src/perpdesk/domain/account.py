@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
+
 from perpdesk.domain.numbers import ZERO
 from perpdesk.domain.signal import PositionSide
 
@@ -96,3 +99,39 @@ class AccountState:
     def available(self) -> Decimal:
         """Return what may be bound by new positions."""
         return max(ZERO, self.free_margin)
+
+
+Atoms = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AccountCurve:
+    """The account at the end of every bar, as columns. All are (n_bars,) int64.
+
+    ts_ms: the last millisecond of the bar, so that a row holds exactly the events up to its time.
+    cash, unrealized, used_margin, maintenance_margin: quote in atoms of 1e-8.
+    """
+
+    ts_ms: Atoms
+    cash: Atoms
+    unrealized: Atoms
+    used_margin: Atoms
+    maintenance_margin: Atoms
+
+    def __len__(self) -> int:
+        return len(self.ts_ms)
+
+    @property
+    def equity(self) -> Atoms:
+        """Return cash + unrealized."""
+        return self.cash + self.unrealized
+
+    @property
+    def free_margin(self) -> Atoms:
+        """Return equity - used margin."""
+        return self.equity - self.used_margin
+
+    @property
+    def available(self) -> Atoms:
+        """Return max(0, free margin)."""
+        return np.maximum(self.free_margin, 0)

@@ -57,8 +57,8 @@ class SignalArrays:
 
     side: int8, +1 enter long, -1 enter short, 0 nothing. exit_side: int8, +1 close a long, -1 close
     a short, 0 nothing. entry: int8, 0 market, 1 limit, 2 stop. entry_price, stop_loss: float64, NaN
-    for none. take_profits: one float64 column per target, NaN for none, beside take_profit_fractions
-    that add up to at most 1. confidence: float64, 0..1. reason_code: int16 index into `reasons`.
+    for none. take_profits: one float64 column per target, NaN for none, beside
+    take_profit_fractions that add up to at most 1. confidence: float64, 0..1. reason_code: int16 index into `reasons`.
     """
 
     side: npt.NDArray[np.int8]
@@ -397,7 +397,8 @@ def build_entry(
 
 def _contradiction(key: str, context: StrategyContext, close_ms: int, fault: str) -> StrategyFailed:
     return StrategyFailed(
-        f"strategy {key} on {context.symbol} {context.timeframe}, bar closed at {close_ms}: {fault}",
+        f"strategy {key} on {context.symbol} {context.timeframe}, "
+        f"bar closed at {close_ms}: {fault}",
         next_step="Correct the strategy; `perpdesk strategies check` shows the first such bar.",
     )
 
