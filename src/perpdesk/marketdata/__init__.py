@@ -1,0 +1,4 @@
+"""Adapters: market data kept and served, and the rules of the instruments it belongs to.
+
+Read `candle_store.py` first, then `importers.py` and `integrity.py`; `instruments.py` stands alone.
+"""
