@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 
-# --- demo: adjust here ------------------------------------------------------------------------------
+# demo: adjust here
 
 DEMO_DIR := data/demo
 DEMO_MARKET := --days 120 --seed 7
@@ -29,7 +29,7 @@ demo: $(RUNTIME) ## write a small seeded market, run a backtest on it, print its
 	DATA_DIR=$(DEMO_DIR) $(BIN)/perpdesk data sample $(DEMO_MARKET)
 	DATA_DIR=$(DEMO_DIR) $(BIN)/perpdesk backtest run $(DEMO_RUN)
 
-# --- what must hold ---------------------------------------------------------------------------------
+# what must hold
 
 test: lint types unit ## lint, types, and all tests with their coverage gates
 
@@ -48,7 +48,7 @@ unit: $(DEV) ## the tests alone, with branch coverage
 bench: $(DEV) ## what is measured, as ratios in one run
 	$(BIN)/python -m benchmarks
 
-# --- environment ------------------------------------------------------------------------------------
+# environment
 
 setup: $(DEV) ## install everything into .venv
 
