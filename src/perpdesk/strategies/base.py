@@ -57,8 +57,8 @@ class SignalArrays:
 
     side: int8, +1 enter long, -1 enter short, 0 nothing. exit_side: int8, +1 close a long, -1 close
     a short, 0 nothing. entry: int8, 0 market, 1 limit, 2 stop. entry_price, stop_loss: float64, NaN
-    for none. take_profits: one float64 column per target, NaN for none, beside
-    take_profit_fractions that add up to at most 1. confidence: float64, 0..1. reason_code: int16 index into `reasons`.
+    for none. take_profits: one float64 column per target, NaN for none, beside take_profit_fractions
+    that add up to at most 1. confidence: float64, 0..1. reason_code: int16 index into `reasons`.
     """
 
     side: npt.NDArray[np.int8]
@@ -79,6 +79,25 @@ class SignalArrays:
         """Return where anything is wanted. Shape (n_candles,) bool."""
         wanted: npt.NDArray[np.bool_] = self.side != 0
         return wanted if self.exit_side is None else wanted | (self.exit_side != 0)
+
+    def fault(self, candles: int) -> str | None:
+        """Return in words why the columns do not fit `candles` rows, or None if they do."""
+        columns = {
+            "side": self.side,
+            "exit_side": self.exit_side,
+            "entry": self.entry,
+            "entry_price": self.entry_price,
+            "stop_loss": self.stop_loss,
+            **{f"take_profits[{i}]": column for i, column in enumerate(self.take_profits)},
+            "confidence": self.confidence,
+            "reason_code": self.reason_code,
+        }
+        for name, column in columns.items():
+            if column is not None and np.shape(column) != (candles,):
+                return f"returned {name} of shape {np.shape(column)} for {candles} candles"
+        if len(self.take_profits) > len(self.take_profit_fractions):
+            return "returned more take_profits than take_profit_fractions"
+        return None
 
     def row(self, index: int) -> tuple[object, ...]:
         """Return everything wanted at one bar as a tuple that compares equal across runs."""
@@ -116,6 +135,15 @@ class SignalStrategy(bt.Strategy):
     def warmup_candles(cls, params: Any) -> int:
         """Return how many candles must have closed before signals mean anything."""
         return 1
+
+    @classmethod
+    def memory_candles(cls, params: Any) -> int:
+        """Return how many candles fix a signal, its own included; older ones must not matter.
+
+        The warm-up unless a subclass knows better: a recursive average speaks after one period but
+        forgets its beginning only after several. Load this many before the first bar that counts.
+        """
+        return cls.warmup_candles(params)
 
     @classmethod
     def key(cls) -> str:
@@ -243,10 +271,10 @@ class ArrayStrategy(SignalStrategy):
 
     def _compute(self, candles: Candles) -> None:
         arrays = self.signals(candles, self.parameters)
-        if len(arrays) != len(candles):
+        fault = arrays.fault(len(candles))
+        if fault is not None:
             raise StrategyFailed(
-                f"strategy {type(self).key()} returned {len(arrays)} rows for {len(candles)} "
-                "candles",
+                f"strategy {type(self).key()} {fault}",
                 next_step="Return one row per candle from signals().",
             )
         self._arrays = arrays
