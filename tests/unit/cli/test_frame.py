@@ -306,3 +306,38 @@ def test_data_dir_follows_the_environment(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_an_error_on_purpose_without_a_next_step_still_tells_one() -> None:
     assert "--debug" in frame.explain(PerpdeskError("broken")).next_step
+
+
+def test_the_shell_completes_the_commands_of_a_group(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from perpdesk.cli.main import main; main([])"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "_PERPDESK_COMPLETE": "complete_bash",
+            "COMP_WORDS": "perpdesk config ",
+            "COMP_CWORD": "2",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["show", "check"]
+
+
+def test_ctrl_c_ends_a_command_with_130(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, typer\n"
+        "from perpdesk.cli import frame\n"
+        "app = typer.Typer()\n"
+        "@app.command()\n"
+        "def wait() -> None:\n"
+        "    with frame.progress('waiting'):\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "sys.exit(frame.run(app, []))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130
+    assert done.stderr == "error: interrupted\n"
