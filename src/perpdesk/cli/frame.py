@@ -33,6 +33,7 @@ from perpdesk.domain.errors import (
     DataRefused,
     Denied,
     PerpdeskError,
+    StrategyFailed,
     UsageRefused,
     VenueRejected,
 )
@@ -48,7 +49,7 @@ FAILED: Final = 1
 REFUSED: Final = 2
 INTERRUPTED: Final = 130
 
-_REFUSALS: Final = (DataRefused, UsageRefused, Denied, VenueRejected)
+_REFUSALS: Final = (DataRefused, UsageRefused, StrategyFailed, Denied, VenueRejected)
 _PLACE_REFUSES: Final = (
     errno.ENOSPC,
     errno.EDQUOT,

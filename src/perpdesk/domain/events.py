@@ -83,6 +83,11 @@ class AddIsolatedMargin:
     amount: Decimal
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseOut:
+    """End a finished run: cancel everything and close every position at the last price."""
+
+
 Command = (
     SubmitOrder
     | SubmitBracket
@@ -92,6 +97,7 @@ Command = (
     | SetLeverage
     | SetMarginMode
     | AddIsolatedMargin
+    | CloseOut
 )
 
 
@@ -206,7 +212,7 @@ class OrderAmended:
 class OrderFilled:
     """One trade of one order.
 
-    fee: quote, positive when paid. realized_pnl: quote, before fees. slippage_cost: quote, what the
+    fee: quote, positive when paid; of a liquidation it is the clearance fee. realized_pnl: quote, before fees. slippage_cost: quote, what the
     fill lost against the price it was worsened from. position_after: base, signed.
     """
 
@@ -266,9 +272,9 @@ class FundingSettled:
 class PositionLiquidated:
     """The exchange closed (part of) a position that could not keep its margin.
 
-    signed_quantity: base that was open before. closed_quantity: base, unsigned. price: of the
-    closing fill. liquidation_fee, insurance_fund: quote; what the account paid, and what the fund
-    covered of a loss beyond the margin.
+    It follows the fill that closed, whose fee is the `liquidation_fee`. signed_quantity: base that
+    was open before. closed_quantity: base, unsigned. price: of the closing fill. insurance_fund:
+    quote that the fund gained, or paid (negative), by closing at mark what it took over.
     """
 
     seq: int

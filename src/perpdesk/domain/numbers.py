@@ -22,6 +22,14 @@ def decimal_of(value: float) -> Decimal:
     return Decimal(repr(float(value)))
 
 
+def product(*factors: Decimal) -> Decimal:
+    """Return the product of the factors with every digit kept."""
+    result = ONE
+    for factor in factors:
+        result = EXACT.multiply(result, factor)
+    return result
+
+
 def truncate_amount(amount: Decimal) -> Decimal:
     """Cut an amount towards zero at 1e-8. True of Binance.
 

@@ -1,0 +1,279 @@
+"""The account: cash, positions and margin over all symbols.
+
+Amounts are kept on the 1e-8 grid by the venue's rounding, so cash is exactly the sum of its ledger.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from perpdesk.domain.account import AccountState, LedgerKind, MarginMode, Position
+from perpdesk.domain.candles import DAY_MS
+from perpdesk.domain.events import FundingSettlement
+from perpdesk.domain.instrument import FeeRates
+from perpdesk.domain.numbers import ZERO, product, truncate_amount
+from perpdesk.domain.order import Liquidity, Side
+from perpdesk.domain.signal import PositionSide
+from perpdesk.simulation.fees import trade_fee
+from perpdesk.simulation.funding import funding_payment
+from perpdesk.simulation.ledger import Ledger
+from perpdesk.simulation.liquidation import isolated_balance_uta, liquidation_price
+from perpdesk.simulation.margin import (
+    PositionMargin,
+    fee_to_close,
+    initial_margin,
+    order_cost,
+    position_margin,
+)
+from perpdesk.simulation.state import SymbolState
+
+NO_MARGIN: Final = PositionMargin(notional=ZERO, unrealized=ZERO, initial=ZERO, maintenance=ZERO)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookedFill:
+    """What one trade did to the account, in quote: fee paid and profit realized before it."""
+
+    fee: Decimal
+    realized_pnl: Decimal
+
+
+class Accounting:
+    """Positions, ledger and margin of one account."""
+
+    def __init__(self, symbols: Mapping[str, SymbolState]) -> None:
+        self.symbols = symbols
+        self.ledger = Ledger()
+        self.reserved = ZERO
+
+    # Fills and funding.
+
+    def book_fill(
+        self,
+        state: SymbolState,
+        ts_ms: int,
+        *,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        liquidity: Liquidity,
+        fee: Decimal | None = None,
+        fee_kind: LedgerKind = LedgerKind.FEE,
+    ) -> BookedFill:
+        """Move the position by one trade and book its profit and fee.
+
+        Crossing zero closes what is open, then opens anew. fee: quote, when it is not the
+        schedule's (liquidations).
+        """
+        amount = state.rules.amount
+        realized = ZERO
+        closing = min(state.reducible_quantity(side), quantity)
+        if closing:
+            realized = self._close(state, side, closing, price)
+            self.ledger.book(ts_ms, LedgerKind.REALIZED_PNL, state.symbol, realized)
+        opening = quantity - closing
+        if opening:
+            value = amount(product(opening, price))
+            state.signed_quantity += opening * side.sign
+            state.entry_value += value * side.sign
+            if state.margin_mode is MarginMode.ISOLATED:
+                state.isolated_margin += amount(initial_margin(value, state.leverage))
+        if fee is None:
+            rates = self.fee_rates(state, ts_ms)
+            fee = amount(trade_fee(quantity, price, rates, liquidity))
+        self.ledger.book(ts_ms, fee_kind, state.symbol, -fee)
+        return BookedFill(fee=fee, realized_pnl=realized)
+
+    def _close(self, state: SymbolState, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
+        """Reduce the position and return the realized profit in quote, before fees."""
+        held = abs(state.signed_quantity)
+        amount = state.rules.amount
+        if quantity == held:
+            entry_value, margin = state.entry_value, state.isolated_margin
+        else:
+            entry_value = amount(state.entry_value * quantity / held)
+            margin = amount(state.isolated_margin * quantity / held)
+        exit_value = amount(product(quantity, price))
+        realized = -side.sign * exit_value - entry_value
+        state.signed_quantity += quantity * side.sign
+        state.entry_value -= entry_value
+        state.isolated_margin -= margin
+        return realized
+
+    def fee_rates(self, state: SymbolState, ts_ms: int) -> FeeRates:
+        """Return the rates in force at `ts_ms`; looked up once per day and symbol."""
+        day = ts_ms // DAY_MS
+        if day != state.fee_rates_day:
+            state.fee_rates = state.instrument.fees.at(ts_ms)
+            state.fee_rates_day = day
+        return state.fee_rates
+
+    def settle_funding(self, state: SymbolState, settlement: FundingSettlement) -> Decimal:
+        """Book one settlement and return the change of cash; isolated margin takes it first."""
+        payment = funding_payment(
+            state.signed_quantity,
+            mark_price=settlement.mark_price,
+            funding_rate=settlement.rate,
+        )
+        amount = -state.rules.amount(payment)
+        if state.margin_mode is MarginMode.ISOLATED:
+            self._fund_isolated(state, amount)
+        self.ledger.book(settlement.ts_ms, LedgerKind.FUNDING, state.symbol, amount)
+        return amount
+
+    def _fund_isolated(self, state: SymbolState, amount: Decimal) -> None:
+        """Take funding from where the venue does.
+
+        Binance books it in the isolated wallet. Bybit pays from the free balance first, and only
+        the rest from the margin. Source: reference/exchanges.md 6.4.
+        """
+        if state.rules.reserves_close_fee:
+            amount = min(ZERO, max(ZERO, self.free_for_orders()) + amount)
+        state.isolated_margin += amount
+
+    # Margin.
+
+    def margin_of(self, state: SymbolState) -> PositionMargin:
+        """Return value, profit and margins of one symbol's position at its latest mark."""
+        if not state.signed_quantity:
+            return NO_MARGIN
+        return position_margin(
+            state.instrument,
+            signed_quantity=state.signed_quantity,
+            entry_value=state.entry_value,
+            mark_price=state.mark_price,
+            leverage=state.leverage,
+            taker_rate=state.fee_rates.taker,
+        )
+
+    def account(self, ts_ms: int) -> AccountState:
+        """Return the account at the latest marks."""
+        margins = [self.margin_of(state) for state in self.symbols.values()]
+        return AccountState(
+            ts_ms=ts_ms,
+            cash=self.ledger.cash,
+            unrealized=sum((margin.unrealized for margin in margins), ZERO),
+            used_margin=sum((margin.initial for margin in margins), ZERO),
+            maintenance_margin=sum((margin.maintenance for margin in margins), ZERO),
+        )
+
+    def position(self, symbol: str) -> Position:
+        """Return the position of a symbol; a flat one where nothing is held."""
+        state = self.symbols[symbol]
+        return Position(
+            symbol=symbol,
+            signed_quantity=state.signed_quantity,
+            entry_value=state.entry_value,
+            isolated_margin=state.isolated_margin,
+        )
+
+    def free_for_orders(self) -> Decimal:
+        """Return the quote that new orders may bind.
+
+        Profit of cross positions counts, that of isolated ones does not; margins of positions and
+        resting orders are taken off.
+        """
+        free = self.ledger.cash - self.reserved
+        for state in self.symbols.values():
+            if not state.signed_quantity:
+                continue
+            if state.margin_mode is MarginMode.ISOLATED:
+                free -= state.isolated_margin
+                if state.rules.reserves_close_fee:
+                    free -= self._close_fee(state)
+            else:
+                margin = self.margin_of(state)
+                free += margin.unrealized - margin.initial
+        return free
+
+    def _close_fee(self, state: SymbolState) -> Decimal:
+        side = state.side
+        if side is None or not state.rules.reserves_close_fee:
+            return ZERO
+        rate = state.fee_rates.taker
+        value = abs(state.entry_value)
+        return state.rules.amount(fee_to_close(side, value, state.leverage, rate))
+
+    def cost_of(
+        self, state: SymbolState, side: Side, quantity: Decimal, price: Decimal, ts_ms: int
+    ) -> Decimal:
+        """Return the quote that `quantity` of an opening order at `price` binds."""
+        if not quantity:
+            return ZERO
+        loss = max(ZERO, side.sign * (price - state.mark_price)) * quantity
+        cost = order_cost(
+            venue=state.instrument.venue,
+            side=PositionSide.LONG if side is Side.BUY else PositionSide.SHORT,
+            notional=quantity * price,
+            leverage=state.leverage,
+            taker_rate=self.fee_rates(state, ts_ms).taker,
+            open_loss=loss,
+        )
+        return truncate_amount(cost)
+
+    # Liquidation.
+
+    def is_sharing(self) -> bool:
+        """Tell whether two or more cross positions share the account's margin."""
+        cross = 0
+        for state in self.symbols.values():
+            cross += bool(state.signed_quantity) and state.margin_mode is MarginMode.CROSS
+        return cross > 1
+
+    def margin_behind(self, state: SymbolState) -> Decimal:
+        """Return the quote that may be lost on the position at its entry price.
+
+        The isolated wallet, or the cross wallet with the profit and less the maintenance of the
+        other cross positions (WB - TMM1 + UPNL1).
+        """
+        if state.margin_mode is MarginMode.ISOLATED:
+            return state.isolated_margin
+        behind = self.ledger.cash
+        for other in self.symbols.values():
+            if other.margin_mode is MarginMode.ISOLATED:
+                behind -= other.isolated_margin
+            elif other is not state and other.signed_quantity:
+                margin = self.margin_of(other)
+                behind += margin.unrealized - margin.maintenance
+        return behind
+
+    def liquidation_price(self, state: SymbolState) -> Decimal | None:
+        """Return the mark price that liquidates the symbol's position, None if none does."""
+        side = state.side
+        if side is None:
+            return None
+        value = abs(state.entry_value)
+        balance = self.margin_behind(state)
+        if state.rules.reserves_close_fee:
+            if state.margin_mode is MarginMode.ISOLATED:
+                balance = isolated_balance_uta(
+                    side=side,
+                    entry_value=value,
+                    leverage=state.leverage,
+                    extra_margin=balance - value / state.leverage,
+                    taker_rate=state.fee_rates.taker,
+                )
+            else:
+                balance -= self._close_fee(state)
+        return liquidation_price(
+            state.instrument,
+            side=side,
+            quantity=abs(state.signed_quantity),
+            entry_value=value,
+            balance=balance,
+        )
+
+    def bankruptcy_price(self, state: SymbolState) -> Decimal:
+        """Return the price at which closing the position leaves nothing behind it.
+
+        The fee to close is paid from what Bybit reserved for it, so it is not taken off here.
+        """
+        side = state.side
+        assert side is not None
+        behind = self.margin_behind(state)
+        if state.margin_mode is MarginMode.CROSS:
+            behind -= self._close_fee(state)
+        value = abs(state.entry_value)
+        price = (value - side.sign * behind) / abs(state.signed_quantity)
+        return max(ZERO, price)

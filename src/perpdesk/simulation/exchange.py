@@ -1,0 +1,214 @@
+"""The simulated perpetual-futures exchange: `process(command | market_event) -> list[Event]`.
+
+Pure and deterministic: no clock, no I/O, no float, no randomness. A backtest feeds it recorded
+bars, a session live ones, the emulator wraps the venues' protocols around it; all get equal events.
+
+The rules are DESIGN 5. In one bar, in this order: what fills at the open; funding that settles in
+the bar; the liquidation check; the path from open to close, adverse extreme first.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from perpdesk.domain.account import AccountState, LedgerKind, Position
+from perpdesk.domain.events import (
+    AccountStopped,
+    AddIsolatedMargin,
+    AmendOrder,
+    BarClosed,
+    CancelAllOrders,
+    CancelOrder,
+    CloseOut,
+    Command,
+    Event,
+    FundingSettled,
+    FundingSettlement,
+    SetLeverage,
+    SetMarginMode,
+    StopCause,
+    SubmitBracket,
+    SubmitOrder,
+)
+from perpdesk.domain.instrument import Instrument
+from perpdesk.domain.numbers import ZERO, ceil_to_step
+from perpdesk.domain.order import Side
+from perpdesk.simulation.accounting import Accounting
+from perpdesk.simulation.execution import Execution
+from perpdesk.simulation.guard import Guard, guard_of
+from perpdesk.simulation.invariants import check_invariants
+from perpdesk.simulation.journal import Journal
+from perpdesk.simulation.ledger import Ledger
+from perpdesk.simulation.liquidator import Liquidator
+from perpdesk.simulation.margin import rules_of
+from perpdesk.simulation.matching import BarMatcher
+from perpdesk.simulation.order_entry import OrderEntry
+from perpdesk.simulation.settings import ExchangeSettings
+from perpdesk.simulation.state import SymbolState
+
+
+class Exchange:
+    """One account on one simulated venue, with any number of symbols.
+
+    stopped: set once the account can trade no more; every later command is refused.
+    """
+
+    def __init__(self, instruments: Mapping[str, Instrument], settings: ExchangeSettings) -> None:
+        self.settings = settings
+        self.symbols: dict[str, SymbolState] = {
+            symbol: SymbolState(
+                instrument=instrument,
+                rules=rules_of(instrument.venue),
+                leverage=min(settings.leverage, instrument.tiers[0].max_leverage),
+                margin_mode=settings.margin_mode,
+            )
+            for symbol, instrument in instruments.items()
+        }
+        self.journal = Journal()
+        self.accounting = Accounting(self.symbols)
+        self.accounting.ledger.book(0, LedgerKind.DEPOSIT, "", settings.initial_capital)
+        self._execution = Execution(self.accounting, self.journal, settings)
+        self._entry = OrderEntry(self.accounting, self._execution, self.journal)
+        self._liquidator = Liquidator(self.accounting, self._execution, self.journal, settings)
+        self._matcher = BarMatcher(
+            self.accounting, self._execution, self._liquidator, self.journal, settings
+        )
+        self.stopped: StopCause | None = None
+
+    # The one door.
+
+    def process(self, item: Command | BarClosed) -> list[Event]:
+        """Apply one command or one closed bar and return what happened, in order."""
+        if isinstance(item, BarClosed):
+            self._process_bar(item)
+        else:
+            self._process_command(item)
+        return self.journal.take()
+
+    def _process_command(self, command: Command) -> None:
+        match command:
+            case SubmitOrder():
+                self._entry.submit(command.request, stopped=self.stopped)
+            case SubmitBracket():
+                self._entry.submit(command.entry, command.legs, stopped=self.stopped)
+            case CancelOrder():
+                self._entry.cancel(command.client_order_id)
+            case CancelAllOrders():
+                self._entry.cancel_all(command.symbol)
+            case AmendOrder():
+                self._entry.amend(command)
+            case SetLeverage():
+                self._entry.set_leverage(command)
+            case SetMarginMode():
+                self._entry.set_margin_mode(command)
+            case AddIsolatedMargin():
+                self._entry.add_isolated_margin(command)
+            case CloseOut():
+                self._entry.cancel_all(None)
+                self._execution.close_out()
+
+    def _process_bar(self, bar: BarClosed) -> None:
+        """Run one execution bar: open, funding, liquidation, path, close."""
+        state = self.symbols[bar.symbol]
+        self.journal.ts_ms = bar.ts_ms
+        state.last_price, state.mark_price = bar.last.open, bar.mark.open
+        self._matcher.at_open(state, bar)
+        for settlement in bar.funding:
+            self._settle(state, settlement)
+        self._liquidator.check(state, state.mark_price)
+        self.journal.ts_ms = bar.close_ms - 1
+        self._matcher.along_path(state, bar)
+        state.last_price, state.mark_price = bar.last.close, bar.mark.close
+        self._stop_if_finished(state)
+        self.journal.ts_ms = bar.close_ms
+
+    def _settle(self, state: SymbolState, settlement: FundingSettlement) -> None:
+        """Exchange funding at its own time, on what is open at that instant."""
+        if not state.signed_quantity:
+            return
+        self.journal.ts_ms = settlement.ts_ms
+        amount = self.accounting.settle_funding(state, settlement)
+        self.journal.add(
+            FundingSettled,
+            symbol=state.symbol,
+            signed_quantity=state.signed_quantity,
+            mark_price=settlement.mark_price,
+            rate=settlement.rate,
+            amount=amount,
+        )
+
+    def _stop_if_finished(self, state: SymbolState) -> None:
+        """Stop the account once it is blown, or too small for the smallest legal order."""
+        if self.stopped is not None or not self.journal.events:
+            return
+        cause = self._finished(state)
+        if cause is None:
+            return
+        self.stopped = cause
+        self._entry.cancel_all(None)
+        account = self.accounting.account(self.now_ms)
+        self.journal.add(
+            AccountStopped, cause=cause, equity=account.equity, free_margin=account.free_margin
+        )
+
+    def _finished(self, state: SymbolState) -> StopCause | None:
+        if self.ledger.cash <= ZERO and self.accounting.account(self.now_ms).equity <= ZERO:
+            return StopCause.ACCOUNT_BLOWN
+        if any(other.signed_quantity or other.orders for other in self.symbols.values()):
+            return None
+        if self.accounting.free_for_orders() < self._smallest_cost(state):
+            return StopCause.INSUFFICIENT_FREE_MARGIN
+        return None
+
+    def _smallest_cost(self, state: SymbolState) -> Decimal:
+        """Return the quote that the smallest legal market order of the symbol binds."""
+        rules, price = state.instrument, state.last_price
+        quantity = max(
+            rules.min_quantity, ceil_to_step(rules.min_notional / price, rules.step_size)
+        )
+        return self.accounting.cost_of(state, Side.BUY, quantity, price, self.now_ms)
+
+    # Quiet bars.
+
+    def guard(self, symbol: str) -> Guard | None:
+        """Return the prices between which a bar changes nothing but the mark.
+
+        None means that the next bar must be processed. The host skips bars inside the guard with
+        `skip_to`, and gets the same events as if it had processed them.
+        """
+        return guard_of(self.symbols[symbol], self.accounting, self.settings)
+
+    def skip_to(
+        self, symbol: str, close_ms: int, *, last_price: Decimal, mark_price: Decimal
+    ) -> None:
+        """Move a symbol to the end of a bar within its guard."""
+        state = self.symbols[symbol]
+        state.last_price, state.mark_price = last_price, mark_price
+        self.journal.ts_ms = close_ms
+
+    # Reading.
+
+    @property
+    def now_ms(self) -> int:
+        """Return the exchange's time: the close of the last bar it has seen."""
+        return self.journal.ts_ms
+
+    @property
+    def ledger(self) -> Ledger:
+        """Return the ledger whose sum is the account's cash."""
+        return self.accounting.ledger
+
+    def account(self) -> AccountState:
+        """Return the account at the latest marks."""
+        return self.accounting.account(self.now_ms)
+
+    def position(self, symbol: str) -> Position:
+        """Return the position of a symbol."""
+        return self.accounting.position(symbol)
+
+    def liquidation_price(self, symbol: str) -> Decimal | None:
+        """Return the mark at which the symbol's position is liquidated, None if nowhere."""
+        return self.accounting.liquidation_price(self.symbols[symbol])
+
+    def check_invariants(self) -> None:
+        """Raise InvariantBroken unless every identity of DESIGN 5.12 holds."""
+        check_invariants(self)
