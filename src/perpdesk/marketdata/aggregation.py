@@ -1,8 +1,8 @@
 """Longer candles out of shorter ones, by one rule.
 
-A bar is made of the lower bars that exist in its period. A period without any gives no bar. The last
-period is left out unless the data reaches its end, the first unless the data begins at its open or
-before. A hole inside a period does not remove the bar; it is counted.
+A bar is made of the lower bars that exist in its period. A period without any gives no bar. The
+last period is left out unless the data reaches its end, the first unless the data begins at its
+open. A hole inside a period does not remove the bar; it is counted.
 """
 
 from dataclasses import dataclass
