@@ -57,8 +57,9 @@ class SignalArrays:
 
     side: int8, +1 enter long, -1 enter short, 0 nothing. exit_side: int8, +1 close a long, -1 close
     a short, 0 nothing. entry: int8, 0 market, 1 limit, 2 stop. entry_price, stop_loss: float64, NaN
-    for none. take_profits: one float64 column per target, NaN for none, beside take_profit_fractions
-    that add up to at most 1. confidence: float64, 0..1. reason_code: int16 index into `reasons`.
+    for none. take_profits: one float64 column per target, NaN for none, beside
+    take_profit_fractions that add up to at most 1. confidence: float64, 0..1. reason_code: int16
+    index into `reasons`.
     """
 
     side: npt.NDArray[np.int8]

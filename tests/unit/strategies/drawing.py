@@ -1,12 +1,14 @@
 """Candles drawn by hand or by a seed, and recorded ones, for the strategies' tests."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from perpdesk.domain.candles import Candles, Timeframe, Venue
+from perpdesk.strategies.base import StrategyContext
 
 FIRST_MS = 1_672_531_200_000  # 2023-01-01T00:00:00Z, a Sunday
 
@@ -83,4 +85,14 @@ def recorded(folder: Path, venue: str, symbol: str, timeframe: str) -> Candles:
         low=column["low"],
         close=column["close"],
         volume=column["volume"],
+    )
+
+
+def context_of(candles: Candles, *, tick_size: str = "0.1") -> StrategyContext:
+    """Return what a strategy may know of these candles' instrument."""
+    return StrategyContext(
+        venue=candles.venue,
+        symbol=candles.symbol,
+        timeframe=candles.timeframe,
+        tick_size=Decimal(tick_size),
     )
