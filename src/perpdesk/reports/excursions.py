@@ -17,10 +17,10 @@ def with_excursions(trips: Sequence[RoundTrip], bars: Mapping[str, Candles]) -> 
     """Return the trips with `mae` and `mfe`, in quote, for the whole quantity at the entry price.
 
     bars: candles by symbol, the finer the truer; a trip whose symbol is missing stays as it is.
-    Bars from the one of the entry up to the one of the exit count in full. The bar of the exit
-    counts its open and the exit price alone (what came after is not the trade's), and, where a
-    target was hit, also its adverse extreme: the same pessimism by which fills are decided. A trip
-    that is still open counts every bar to the end.
+    Bars count in full while the trade was open from their open to their close. Of a bar that it was
+    entered within, the close and the adverse extreme count (up to the stop); of the bar it was left
+    in, the open and the exit price, and, where a target was hit, the adverse extreme: the same
+    pessimism by which fills are decided. A trip that is still open counts every bar to the end.
     """
     measured = list(trips)
     rows_of: dict[str, list[int]] = {}
@@ -37,45 +37,47 @@ def with_excursions(trips: Sequence[RoundTrip], bars: Mapping[str, Candles]) -> 
 
 
 def _excursions(trips: Sequence[RoundTrip], bars: Candles) -> tuple[Floats, Floats]:
-    last_ms = int(bars.timeframe.close_ms(int(bars.ts_ms[-1]))) - 1
+    end_ms = bars.timeframe.close_ms(int(bars.ts_ms[-1]))
     entry_ms = np.array([trip.entry_ts_ms for trip in trips], dtype=np.int64)
     exit_ms = np.array(
-        [last_ms if trip.exit_ts_ms is None else trip.exit_ts_ms for trip in trips], dtype=np.int64
+        [end_ms if trip.exit_ts_ms is None else trip.exit_ts_ms for trip in trips], dtype=np.int64
     )
     entry = np.array([float(trip.entry_price) for trip in trips])
-    leave = np.array(
-        [float(t.entry_price if t.exit_price is None else t.exit_price) for t in trips]
-    )
+    leave = np.array([float(t.exit_price or t.entry_price) for t in trips])
+    stop = np.array([float(t.stop_loss or "nan") for t in trips])
     sign = np.array([float(trip.side.sign) for trip in trips])
     quantity = np.array([float(trip.quantity) for trip in trips])
     hit_target = np.array([trip.exit_reason is OrderPurpose.TAKE_PROFIT for trip in trips])
 
-    first = np.searchsorted(bars.ts_ms, entry_ms, side="right") - 1
-    last = np.searchsorted(bars.ts_ms, exit_ms, side="right") - 1
-    first, last = first.clip(min=0), last.clip(min=0)
-    exit_close = bars.timeframe.close_all(bars.ts_ms[last])
-    whole = exit_ms >= exit_close - 1  # left with the bar's close: all of it was lived through
-    before = first < last
+    first = (np.searchsorted(bars.ts_ms, entry_ms, side="right") - 1).clip(min=0)
+    last = (np.searchsorted(bars.ts_ms, exit_ms, side="right") - 1).clip(min=0)
+    within = (entry_ms > bars.ts_ms[first]) & (first < last)
+    held_to_close = exit_ms >= bars.timeframe.close_all(bars.ts_ms[last])
+    # Where the bar opened beyond the target, the trade was over at once.
+    hit_target &= (leave - bars.open[last]) * sign > 0
 
-    low, high = np.minimum(entry, leave), np.maximum(entry, leave)
-    spans = np.column_stack((first, last)).ravel()
-    # reduceat answers with the start's own bar where a span is empty: masked out by `before`.
+    start = np.where(within, first + 1, first)
+    spans = np.column_stack((start, last)).ravel()
+    # reduceat answers with the start's own bar where a span is empty: masked out by start < last.
     span_low = np.minimum.reduceat(bars.low, spans)[::2]
     span_high = np.maximum.reduceat(bars.high, spans)[::2]
-    long = sign > 0
-    exit_low, exit_high, exit_open = bars.low[last], bars.high[last], bars.open[last]
-    hit_target &= (leave - exit_open) * sign > 0  # else the bar opened beyond it and was left there
-    for seen, lows, highs in (
-        (before, span_low, span_high),
-        (before, exit_open, exit_open),
-        (whole, exit_low, exit_high),
-        (hit_target & long, exit_low, low),
-        (hit_target & ~long, high, exit_high),
+    is_long = sign > 0
+    adverse_first = np.where(is_long, bars.low[first], bars.high[first])
+    adverse_first = np.where(is_long, np.fmax(adverse_first, stop), np.fmin(adverse_first, stop))
+    adverse_last = np.where(is_long, bars.low[last], bars.high[last])
+    low, high = np.minimum(entry, leave), np.maximum(entry, leave)
+    for counts, lows, highs in (
+        (start < last, span_low, span_high),
+        (first < last, bars.open[last], bars.open[last]),
+        (held_to_close, bars.low[last], bars.high[last]),
+        (within, bars.close[first], bars.close[first]),
+        (within, adverse_first, adverse_first),
+        (hit_target, adverse_last, adverse_last),
     ):
-        low = np.where(seen, np.minimum(low, lows), low)
-        high = np.where(seen, np.maximum(high, highs), high)
+        low = np.where(counts, np.minimum(low, lows), low)
+        high = np.where(counts, np.maximum(high, highs), high)
 
-    worst, best = np.where(long, low, high), np.where(long, high, low)
+    worst, best = np.where(is_long, low, high), np.where(is_long, high, low)
     mae = np.minimum((worst - entry) * sign * quantity, 0.0)
     mfe = np.maximum((best - entry) * sign * quantity, 0.0)
     return mae, mfe
