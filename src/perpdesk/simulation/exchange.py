@@ -103,6 +103,8 @@ class Exchange:
             case AddIsolatedMargin():
                 self._entry.add_isolated_margin(command)
             case CloseOut():
+                # Within the last bar, so that the bar's row of the account curve holds it.
+                self.journal.ts_ms -= 1
                 self._entry.cancel_all(None)
                 self._execution.close_out()
 
