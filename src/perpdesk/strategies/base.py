@@ -34,7 +34,7 @@ class StrategyParams(BaseModel):
     form and the search space from one JSON Schema.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def content_hash(self) -> str:
         """Return a short hash of the values; equal parameters have equal hashes."""

@@ -59,7 +59,11 @@ def raised_at(error: BaseException, file: str | None) -> str | None:
     """Return "file, line n": the deepest frame within `file`, or the deepest of all."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return f"{error.filename}, line {error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen") and "/importlib/" not in frame.filename
+    ]
     own = [frame for frame in frames if frame.filename == file]
     if not frames:
         return None
