@@ -2,26 +2,34 @@
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from perpdesk.cli.frame import console, data_dir, emit, progress
+from perpdesk.cli.data_tables import (
+    say,
+    show_checks,
+    show_imports,
+    show_instrument,
+    show_list,
+    show_rows,
+)
+from perpdesk.cli.frame import FAILED, data_dir, emit, progress
 from perpdesk.domain.candles import Candles, DataKind, FundingRates, Timeframe, Venue
-from perpdesk.domain.errors import DataRefused
+from perpdesk.domain.errors import DataRefused, UsageRefused
+from perpdesk.marketdata.aggregation import aggregate_counted, can_aggregate
 from perpdesk.marketdata.candle_store import CandleStore
-from perpdesk.marketdata.gaps import utc_text
 from perpdesk.marketdata.importers import Imported, inspect_file
-from perpdesk.marketdata.series import StoredSeries, WriteReport
+from perpdesk.marketdata.instrument_records import day_ms
+from perpdesk.marketdata.instruments import InstrumentBook, import_exchange_answer
+from perpdesk.marketdata.series import SeriesKey, WriteReport
+from perpdesk.marketdata.store_check import SeriesCheck, check_series, unlisted_folders
 from perpdesk.marketdata.table_files import TABLE_SUFFIXES
 from perpdesk.marketdata.times import parse_utc_offset
 
 app = typer.Typer(no_args_is_help=True, help="Import, check, query and generate market data.")
-
-SHOWN_GAPS = 5
 
 VenueOption = Annotated[Venue, typer.Option("--venue", help="The exchange the data came from.")]
 SymbolOption = Annotated[str, typer.Option("--symbol", help="As the exchange writes it: BTCUSDT.")]
@@ -83,7 +91,7 @@ def import_(
     emit(
         {"series": str(reports[-1].key), "files": documents},
         json_output=json_output,
-        human=lambda: _show_imports(found, reports),
+        human=lambda: show_imports(found, reports),
     )
 
 
@@ -129,58 +137,258 @@ def _import_document(one: Imported, report: WriteReport) -> dict[str, object]:
     }
 
 
-def _show_imports(found: Sequence[Imported], reports: Sequence[WriteReport]) -> None:
-    for one, report in zip(found, reports, strict=True):
-        console.print(
-            f"[green]{report.key}[/]: {report.rows_given:,} rows from {one.path.name}, "
-            f"{utc_text(one.report.first_ts_ms)} to {utc_text(one.report.last_ts_ms)}: "
-            f"{report.rows_added:,} added, {report.rows_replaced:,} replaced, "
-            f"{report.rows_unchanged:,} unchanged",
-            highlight=False,
-            soft_wrap=True,
-        )
-        if one.is_reversed:
-            console.print("  the file was newest first; it was turned around")
-        for warning in one.report.warnings:
-            console.print(f"  [yellow]note:[/] {warning}", highlight=False)
-        for gap in one.report.gaps[:SHOWN_GAPS]:
-            console.print(f"  [yellow]gap:[/] {gap}", highlight=False)
-        if len(one.report.gaps) > SHOWN_GAPS:
-            console.print(f"  and {len(one.report.gaps) - SHOWN_GAPS:,} more gaps")
-    console.print(f"{reports[-1].rows_total:,} rows stored, {reports[-1].gaps} gaps")
-
-
 @app.command("list")
 def list_(json_output: JsonOption = False) -> None:
     """List what is stored."""
-    found = store().series()
-    emit(found, json_output=json_output, human=lambda: _show_list(found))
+    target = store()
+    found = target.series()
+    emit(found, json_output=json_output, human=lambda: show_list(found, target.root))
 
 
-def _show_list(found: Sequence[StoredSeries]) -> None:
-    if not found:
-        console.print("Nothing is stored yet. Import a file (perpdesk data import --help),")
-        console.print("or make a synthetic market: perpdesk data sample")
-        return
-    table = Table(title=f"Market data in {data_dir() / 'candles'}")
-    table.add_column("series", no_wrap=True)
-    table.add_column("rows", justify="right", no_wrap=True)
-    table.add_column("from", no_wrap=True)
-    table.add_column("to", no_wrap=True)
-    table.add_column("gaps", justify="right")
-    table.add_column("source")
-    for one in found:
-        table.add_row(
-            str(one.key),
-            f"{one.rows:,}",
-            day_of(one.first_ts_ms),
-            day_of(one.last_ts_ms),
-            str(one.gaps),
-            one.source,
+@app.command()
+def check(
+    venue: Annotated[Venue | None, typer.Option(help="Only this venue.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only this symbol.")] = None,
+    kind: Annotated[DataKind | None, typer.Option(help="Only this kind.")] = None,
+    timeframe: TimeframeOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Hash every stored part, check every row, list every gap. Exit code 1 if data is damaged."""
+    target = store()
+    frame = Timeframe.parse(timeframe) if timeframe is not None else None
+    wanted = [
+        one.key
+        for one in target.series()
+        if venue in (None, one.venue)
+        and (symbol is None or one.symbol == symbol.upper())
+        and kind in (None, one.kind)
+        and frame in (None, one.timeframe)
+    ]
+    if not wanted and (venue or symbol or kind or timeframe):
+        raise DataRefused(
+            "no stored series fits", next_step="See what there is: perpdesk data list"
         )
-    console.print(table)
+    found: list[SeriesCheck] = []
+    with progress("checking", hidden=json_output) as bar:
+        for key in wanted:
+            found.append(check_series(target, key, now_ms=now_ms()))
+            bar.update(len(found), len(wanted))
+    strays = unlisted_folders(target)
+    sound = all(one.is_sound for one in found)
+    emit(
+        {"sound": sound, "series": found, "warnings": strays},
+        json_output=json_output,
+        human=lambda: show_checks(found, strays),
+    )
+    if not sound:
+        raise typer.Exit(FAILED)
 
 
-def day_of(ts_ms: int) -> str:
-    """Return the UTC date of a time."""
-    return f"{datetime.fromtimestamp(ts_ms / 1000, UTC):%Y-%m-%d}"
+@app.command()
+def resample(
+    venue: VenueOption,
+    symbol: SymbolOption,
+    timeframe: Annotated[str, typer.Option("--timeframe", help="The longer timeframe to make.")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="The timeframe to make it of; the longest fitting.")
+    ] = None,
+    kind: KindOption = DataKind.CANDLES,
+    replace: Annotated[bool, typer.Option(help="Write over rows that are stored.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Make longer candles out of stored shorter ones, and store them."""
+    target, symbol, longer = store(), symbol.upper(), Timeframe.parse(timeframe)
+    lower = _lower_timeframe(target, venue, symbol, kind, longer, source)
+    if not replace and target.has(venue, symbol, kind, longer):
+        raise UsageRefused(
+            f"{venue} {symbol} {longer} {kind} is stored already",
+            next_step="Add --replace to write over the rows of the same times.",
+        )
+    read = target.mark_candles if kind is DataKind.MARK else target.candles
+    key = SeriesKey(venue=venue, symbol=symbol, kind=kind, timeframe=lower)
+    made = aggregate_counted(read(venue, symbol, lower), longer)
+    report = target.write_candles(made.candles, kind, source=target.manifest(key).source)
+    document = {
+        "series": str(report.key),
+        "made_of": str(key),
+        "rows": report.rows_given,
+        "incomplete_bars": made.incomplete_bars,
+        "missing_lower_bars": made.missing_lower_bars,
+    }
+
+    def human() -> None:
+        say(f"[green]{report.key}[/]: {report.rows_given:,} candles made of {key}")
+        if made.incomplete_bars:
+            say(
+                f"  [yellow]note:[/] {made.incomplete_bars:,} of them lack "
+                f"{made.missing_lower_bars:,} bars of {lower}"
+            )
+
+    emit(document, json_output=json_output, human=human)
+
+
+def _lower_timeframe(
+    target: CandleStore,
+    venue: Venue,
+    symbol: str,
+    kind: DataKind,
+    longer: Timeframe,
+    source: str | None,
+) -> Timeframe:
+    if source is not None:
+        return Timeframe.parse(source)
+    shorter = [
+        one
+        for one in target.timeframes(venue, symbol, kind)
+        if one < longer and can_aggregate(one, longer)
+    ]
+    if not shorter:
+        raise DataRefused(
+            f"no shorter candles of {venue} {symbol} are stored to make {longer} of",
+            next_step="Import them first, for example 1m candles; see perpdesk data list.",
+        )
+    return shorter[-1]
+
+
+@app.command()
+def sql(
+    query: Annotated[
+        str, typer.Argument(help="One SELECT; views: candles, mark, funding, trades.")
+    ],
+    rows: Annotated[int, typer.Option(min=1, help="How many rows to show at most.")] = 100,
+    json_output: JsonOption = False,
+) -> None:
+    """Ask the stored data in SQL (DuckDB, read-only)."""
+    from perpdesk.marketdata.query import run_sql
+
+    result = run_sql(store(), query, max_rows=None if json_output else rows)
+
+    documents: list[dict[str, object]] = [
+        dict(zip(result.columns, row, strict=True)) for row in result.rows
+    ]
+    emit(
+        documents,
+        json_output=json_output,
+        human=lambda: show_rows(result),
+    )
+
+
+@app.command()
+def sample(
+    into: Annotated[
+        Path | None, typer.Option(help="A data folder of its own; DATA_DIR unless given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same market.")] = 7,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How many days.")] = 120,
+    timeframe: Annotated[str, typer.Option(help="1m or 5m, for example.")] = "5m",
+    start: Annotated[str, typer.Option(help="First day, UTC.")] = "2024-01-01",
+    json_output: JsonOption = False,
+) -> None:
+    """Make a synthetic market (BTCUSDT, ETHUSDT, SOLUSDT) with mark prices and funding.
+
+    It is marked as synthetic, and never mixed with recorded data.
+    """
+    from perpdesk.marketdata.sample import generate_market, write_sample
+
+    market = generate_market(
+        seed, start_ms=_day(start), days=days, timeframe=Timeframe.parse(timeframe)
+    )
+    target = CandleStore(into / "candles") if into is not None else store()
+    reports = write_sample(target, seed, market)
+    document = {
+        "folder": target.root,
+        "source": target.manifest(reports[0].key).source,
+        "series": [{"series": str(one.key), "rows": one.rows_total} for one in reports],
+    }
+
+    def human() -> None:
+        for one in reports:
+            say(f"[green]{one.key}[/]: {one.rows_total:,} rows, synthetic (seed {seed})")
+        say(f"stored in {target.root}")
+
+    emit(document, json_output=json_output, human=human)
+
+
+@app.command()
+def delete(
+    venue: VenueOption,
+    symbol: SymbolOption,
+    kind: KindOption = DataKind.CANDLES,
+    timeframe: TimeframeOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Delete one stored series."""
+    frame = Timeframe.parse(timeframe) if timeframe is not None else None
+    key = SeriesKey(venue=venue, symbol=symbol.upper(), kind=kind, timeframe=frame)
+    target = store()
+    rows = target.stored(key).rows
+    if not yes:
+        typer.confirm(f"Delete {rows:,} rows of {key}?", abort=True, err=True)
+    target.delete(key.venue, key.symbol, key.kind, key.timeframe)
+    emit(
+        {"deleted": str(key), "rows": rows},
+        json_output=json_output,
+        human=lambda: say(f"deleted {key} ({rows:,} rows)"),
+    )
+
+
+@app.command("import-instruments")
+def import_instruments(
+    path: Annotated[Path, typer.Argument(help="A recorded answer of the exchange, JSON.")],
+    observed: Annotated[
+        str | None, typer.Option(help="When it was recorded; the answer's own time unless given.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Store instrument rules, margin tiers or fees from a recorded answer of the exchange."""
+    observed_ms = _day(observed) if observed is not None else None
+    target, document = import_exchange_answer(path, observed_ms, data_dir=data_dir())
+    counts = {name: len(document[name]) for name in ("rules", "tiers", "fees") if name in document}
+    emit(
+        {"path": target, "venue": document["venue"], "observed": document["observed"], **counts},
+        json_output=json_output,
+        human=lambda: say(
+            f"[green]{document['venue']}[/] as of {document['observed']}: "
+            + ", ".join(f"{name} of {count}" for name, count in counts.items())
+            + f"; stored in {target}"
+        ),
+    )
+
+
+@app.command()
+def instruments(
+    symbol: Annotated[str | None, typer.Argument(help="Show one; list all unless given.")] = None,
+    venue: VenueOption = Venue.BINANCE,
+    at: Annotated[str | None, typer.Option(help="The date; today unless given.")] = None,
+    vip: Annotated[str, typer.Option(help="Fee tier: VIP0 and upwards, or ACCOUNT.")] = "VIP0",
+    json_output: JsonOption = False,
+) -> None:
+    """Show rules, margin tiers and fees as of a date, and what stands in for what."""
+    book = InstrumentBook.load(data_dir())
+    ts_ms = _day(at) if at is not None else now_ms()
+    if symbol is None:
+        names = book.symbols(venue)
+        emit(
+            {"venue": venue, "symbols": names, "vip_tiers": book.vip_tiers(venue)},
+            json_output=json_output,
+            human=lambda: say(f"{venue}: {', '.join(names)}"),
+        )
+        return
+    one = book.as_of(venue, symbol.upper(), ts_ms, vip_tier=vip)
+    rates = one.fees.at(ts_ms)
+    document: dict[str, object] = {f.name: getattr(one, f.name) for f in fields(one)}
+    emit(
+        document | {"rates": rates},
+        json_output=json_output,
+        human=lambda: show_instrument(one, rates, ts_ms),
+    )
+
+
+def _day(text: str) -> int:
+    try:
+        return day_ms(text)
+    except ValueError as error:
+        raise UsageRefused(
+            f"{text!r} is not a date", next_step="Write it as 2024-10-24 (UTC)."
+        ) from error

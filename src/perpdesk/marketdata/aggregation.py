@@ -83,18 +83,17 @@ def _missing_per_period(
     return np.asarray(expected - counts, np.int64)
 
 
+def can_aggregate(lower: Timeframe, timeframe: Timeframe) -> bool:
+    """Tell whether candles of a timeframe are made of whole candles of a shorter one."""
+    if lower.is_month or timeframe < lower:
+        return lower == timeframe
+    if timeframe.is_month or timeframe.name.endswith("w"):
+        return DAY_MS % lower.duration_ms == 0 or lower == timeframe
+    return timeframe.duration_ms % lower.duration_ms == 0
+
+
 def _require_divisible(lower: Timeframe, timeframe: Timeframe) -> None:
-    if lower == timeframe:
-        return
-    if timeframe.is_month:
-        fits = not lower.is_month and DAY_MS % lower.duration_ms == 0
-    elif lower.is_month:
-        fits = False
-    elif timeframe.name.endswith("w"):
-        fits = DAY_MS % lower.duration_ms == 0
-    else:
-        fits = timeframe.duration_ms % lower.duration_ms == 0
-    if not fits:
+    if not can_aggregate(lower, timeframe):
         raise UsageRefused(
             f"{timeframe} candles cannot be made of {lower} candles",
             next_step=f"Choose a timeframe that {canonical_name(lower)} divides evenly.",

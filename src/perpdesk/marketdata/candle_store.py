@@ -30,6 +30,7 @@ from perpdesk.marketdata.series_writer import (
     MANIFEST,
     PENDING,
     read_manifest,
+    require_same_source,
     write_series,
 )
 
@@ -194,6 +195,11 @@ class CandleStore:
             shutil.rmtree(doomed, ignore_errors=True)
             folder.rename(doomed)
             shutil.rmtree(doomed)
+
+    def require_source(self, key: SeriesKey, source: str) -> None:
+        """Raise DataRefused where the series is stored with data of another source."""
+        if self._is_stored(key.folder(self.root)):
+            require_same_source(key, self.manifest(key), source)
 
     def manifest(self, key: SeriesKey) -> Manifest:
         """Return the manifest of a series; raises DataRefused where there is none."""

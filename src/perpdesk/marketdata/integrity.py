@@ -5,16 +5,21 @@ here, and never filled.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from perpdesk.domain.candles import Candles, DataKind, FundingRates, Timeframe, Times, Trades
-from perpdesk.domain.errors import DataRefused
 from perpdesk.marketdata.gaps import Gap, bar_numbers, funding_gaps, gaps, utc_text
+from perpdesk.marketdata.integrity_report import (
+    IntegrityReport,
+    Origin,
+    Problem,
+    empty_report,
+    first_problem,
+    require_sound,
+)
 
 __all__ = [
     "Gap",
@@ -29,75 +34,11 @@ __all__ = [
     "require_sound",
 ]
 
-SHOWN_PROBLEMS: Final = 3
 JUMP_FACTOR: Final = 2.0
 """An open this many times above or below the previous close is worth a look."""
 
 HIGHEST_FUNDING_RATE: Final = 0.1
 """No venue lets one settlement exceed a few percent: more means the rate is in percent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Where rows came from, so that an error can point at them.
-
-    is_reversed: the file held them newest first.
-    """
-
-    path: Path | None = None
-    is_reversed: bool = False
-
-    def row_number(self, index: int, count: int) -> int:
-        """Return the row's number in the file, counted from 1."""
-        return count - index if self.is_reversed else index + 1
-
-    def __str__(self) -> str:
-        return str(self.path) if self.path is not None else "the data"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One row that cannot be stored. row counts from 1; None where the whole series is meant."""
-
-    row: int | None
-    field: str
-    value: str
-    message: str
-    next_step: str
-
-    def __str__(self) -> str:
-        where = "" if self.row is None else f"row {self.row:,}, "
-        return f"{where}{self.field} = {self.value}: {self.message}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntegrityReport:
-    """What a check found. problems refuse the data; gaps and warnings are only told."""
-
-    origin: str
-    rows: int
-    first_ts_ms: int
-    last_ts_ms: int
-    gaps: tuple[Gap, ...]
-    warnings: tuple[str, ...]
-    problems: tuple[Problem, ...]
-
-    @property
-    def missing(self) -> int:
-        """Return how many rows the gaps lack together."""
-        return sum(gap.missing for gap in self.gaps)
-
-
-def require_sound(report: IntegrityReport) -> IntegrityReport:
-    """Return the report unless it has problems; then raise DataRefused naming the first ones."""
-    if not report.problems:
-        return report
-    shown = [str(problem) for problem in report.problems[:SHOWN_PROBLEMS]]
-    rest = len(report.problems) - len(shown)
-    more = f"; and {rest:,} more kinds of problem" if rest > 0 else ""
-    raise DataRefused(
-        f"{report.origin}: {'; '.join(shown)}{more}", next_step=report.problems[0].next_step
-    )
 
 
 def check_candles(
@@ -110,7 +51,7 @@ def check_candles(
     """Check last or mark price candles. now_ms: rows that close later are refused, if given."""
     origin = origin or Origin()
     if len(candles) == 0:
-        return _empty(origin)
+        return empty_report(origin)
     problems = list(_time_problems(candles.ts_ms, origin, strictly=True))
     if not problems:
         problems.extend(_grid_problems(candles.ts_ms, candles.timeframe, origin))
@@ -135,14 +76,14 @@ def check_funding(
     """Check recorded settlements; a missing mark price (NaN) is allowed."""
     origin = origin or Origin()
     if len(funding) == 0:
-        return _empty(origin)
+        return empty_report(origin)
     problems = list(_time_problems(funding.ts_ms, origin, strictly=True))
     if now_ms is not None:
         problems.extend(_future_problem(funding.ts_ms, funding.ts_ms > now_ms, now_ms, origin))
     rate, mark = funding.rate, funding.mark_price
-    problems.extend(_first("rate", rate, ~np.isfinite(rate), "is not a number", origin))
+    problems.extend(first_problem("rate", rate, ~np.isfinite(rate), "is not a number", origin))
     problems.extend(
-        _first(
+        first_problem(
             "rate",
             rate,
             np.abs(rate) > HIGHEST_FUNDING_RATE,
@@ -151,7 +92,7 @@ def check_funding(
         )
     )
     bad_mark = np.isinf(mark) | (mark <= 0)
-    problems.extend(_first("mark_price", mark, bad_mark, "is not a price above 0", origin))
+    problems.extend(first_problem("mark_price", mark, bad_mark, "is not a price above 0", origin))
     return IntegrityReport(
         origin=str(origin),
         rows=len(funding),
@@ -169,7 +110,7 @@ def check_trades(
     """Check recorded trades; several may share one time, none may share time and id."""
     origin = origin or Origin()
     if len(trades) == 0:
-        return _empty(origin)
+        return empty_report(origin)
     problems = list(_time_problems(trades.ts_ms, origin, strictly=False))
     if now_ms is not None:
         problems.extend(_future_problem(trades.ts_ms, trades.ts_ms > now_ms, now_ms, origin))
@@ -177,11 +118,11 @@ def check_trades(
     ids, times = trades.trade_id[order], trades.ts_ms[order]
     again = np.zeros(len(trades), np.bool_)
     again[order[1:]] = (ids[1:] == ids[:-1]) & (times[1:] == times[:-1])
-    problems.extend(_first("trade_id", trades.trade_id, again, "appears twice", origin))
+    problems.extend(first_problem("trade_id", trades.trade_id, again, "appears twice", origin))
     for name in ("price", "quantity"):
         values = getattr(trades, name)
         bad = ~(np.isfinite(values) & (values > 0))
-        problems.extend(_first(name, values, bad, "is not a number above 0", origin))
+        problems.extend(first_problem(name, values, bad, "is not a number above 0", origin))
     return IntegrityReport(
         origin=str(origin),
         rows=len(trades),
@@ -193,56 +134,13 @@ def check_trades(
     )
 
 
-def _empty(origin: Origin) -> IntegrityReport:
-    problem = Problem(
-        row=None,
-        field="rows",
-        value="0",
-        message="it holds no rows",
-        next_step="Get the file again, or give another one.",
-    )
-    return IntegrityReport(
-        origin=str(origin),
-        rows=0,
-        first_ts_ms=0,
-        last_ts_ms=0,
-        gaps=(),
-        warnings=(),
-        problems=(problem,),
-    )
-
-
-def _first(
-    field: str,
-    values: npt.NDArray[Any],
-    is_bad: npt.NDArray[np.bool_],
-    message: str,
-    origin: Origin,
-    next_step: str = "Get the file again from its source, or remove the row and import again.",
-    value: str = "",
-) -> Iterator[Problem]:
-    """Yield the first bad row of one field as a problem, and say how many there are."""
-    count = int(np.count_nonzero(is_bad))
-    if count == 0:
-        return
-    index = int(np.argmax(is_bad))
-    others = f" ({count:,} such rows)" if count > 1 else ""
-    yield Problem(
-        row=origin.row_number(index, len(values)),
-        field=field,
-        value=value or repr(values[index].item()),
-        message=message + others,
-        next_step=next_step,
-    )
-
-
 def _time_problems(ts_ms: Times, origin: Origin, *, strictly: bool) -> Iterator[Problem]:
     steps = np.diff(ts_ms)
     backwards = np.concatenate(([False], steps < 0))
     if backwards.any():
         index = int(np.argmax(backwards))
         before, here = int(ts_ms[index - 1]), int(ts_ms[index])
-        yield from _first(
+        yield from first_problem(
             "time",
             ts_ms,
             backwards,
@@ -254,7 +152,7 @@ def _time_problems(ts_ms: Times, origin: Origin, *, strictly: bool) -> Iterator[
     again = np.concatenate(([False], steps == 0))
     if strictly and again.any():
         here = int(ts_ms[np.argmax(again)])
-        yield from _first(
+        yield from first_problem(
             "time",
             ts_ms,
             again,
@@ -283,7 +181,7 @@ def _grid_problems(ts_ms: Times, timeframe: Timeframe, origin: Origin) -> Iterat
     beside = floors != ts_ms
     if beside.any():
         here = int(ts_ms[np.argmax(beside)])
-        yield from _first(
+        yield from first_problem(
             "time",
             ts_ms,
             beside,
@@ -300,7 +198,7 @@ def _future_problem(
     if not is_later.any():
         return
     here = int(ts_ms[np.argmax(is_later)])
-    yield from _first(
+    yield from first_problem(
         "time",
         ts_ms,
         is_later,
@@ -313,18 +211,20 @@ def _future_problem(
 
 def _price_problems(candles: Candles, origin: Origin) -> Iterator[Problem]:
     for name, values in candles.columns():
-        yield from _first(name, values, ~np.isfinite(values), "is not a number", origin)
+        yield from first_problem(name, values, ~np.isfinite(values), "is not a number", origin)
         if name == "volume":
-            yield from _first(name, values, values < 0, "is negative", origin)
+            yield from first_problem(name, values, values < 0, "is negative", origin)
         else:
-            yield from _first(name, values, values <= 0, "is not a price above 0", origin)
-    yield from _first(
+            yield from first_problem(name, values, values <= 0, "is not a price above 0", origin)
+    yield from first_problem(
         "high", candles.high, candles.high < candles.low, "is below the row's low", origin
     )
     for name in ("open", "close"):
         values = getattr(candles, name)
         outside = ((values > candles.high) | (values < candles.low)) & (candles.high >= candles.low)
-        yield from _first(name, values, outside, "lies outside the row's low and high", origin)
+        yield from first_problem(
+            name, values, outside, "lies outside the row's low and high", origin
+        )
 
 
 def _candle_warnings(candles: Candles, kind: DataKind) -> Iterator[str]:

@@ -53,7 +53,7 @@ def write_series(root: Path, key: SeriesKey, columns: Columns, source: str) -> W
         _remove_orphans(folder)
         _require_no_strays(folder)
         stored = read_manifest(folder, key) if (folder / MANIFEST).exists() else None
-        _require_same_source(key, stored, source)
+        require_same_source(key, stored, source)
         writer = _Writer(folder, key, stored)
         try:
             for name, rows in part_slices(columns["ts_ms"], key.span):
@@ -170,12 +170,13 @@ class _Writer:
         return columns["ts_ms"]
 
 
-def _require_same_source(key: SeriesKey, stored: Manifest | None, source: str) -> None:
+def require_same_source(key: SeriesKey, stored: Manifest | None, source: str) -> None:
+    """Raise DataRefused where recorded and synthetic rows, or those of two seeds, would mix."""
     if stored is None or stored.source == source:
         return
     raise DataRefused(
         f"{key} is stored as {stored.source} data; it cannot be mixed with {source} data",
-        next_step="Keep them apart: give another DATA_DIR, or delete the stored series first.",
+        next_step="Keep them apart: use another DATA_DIR, or perpdesk data delete the stored series.",
     )
 
 
