@@ -1,0 +1,94 @@
+"""Signals that wait for a yes: one place, one state each, changed by compare-and-set."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from perpdesk.domain.signal import Signal, SignalState
+
+
+class ConfirmationPolicy(Protocol):
+    """Who says yes, and when."""
+
+    def confirm_at_ms(self, signal: Signal) -> int | None:
+        """Return when the signal is confirmed by itself; None means a human has to."""
+
+    def expires_at_ms(self, signal: Signal) -> int | None:
+        """Return when the signal is no longer worth confirming; None means never."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmAfter:
+    """Confirm every signal `delay_ms` after it was emitted: 0 acts at once.
+
+    A delay shows in a backtest what a slow human costs.
+    """
+
+    delay_ms: int = 0
+
+    def confirm_at_ms(self, signal: Signal) -> int | None:
+        """Return the time of the signal plus the delay."""
+        return signal.ts_ms + self.delay_ms
+
+    def expires_at_ms(self, signal: Signal) -> int | None:
+        """Return the end that the signal names itself."""
+        return signal.valid_until_ms
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitHuman:
+    """Wait for a person, at most `ttl_ms`."""
+
+    ttl_ms: int
+
+    def confirm_at_ms(self, signal: Signal) -> int | None:
+        """Return None: nobody but a person confirms."""
+        return None
+
+    def expires_at_ms(self, signal: Signal) -> int | None:
+        """Return the earlier of the time to live and the end that the signal names."""
+        end_ms = signal.ts_ms + self.ttl_ms
+        return end_ms if signal.valid_until_ms is None else min(end_ms, signal.valid_until_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalRecord:
+    """A signal, where it stands, since when, and why."""
+
+    signal: Signal
+    state: SignalState
+    ts_ms: int
+    reason: str = ""
+
+
+class PendingSignals:
+    """Every signal of the desk by id, and which of them still wait.
+
+    A signal leaves PENDING exactly once: whoever asks first (web, Telegram, policy, expiry) wins,
+    everybody later is told no.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[str, SignalRecord] = {}
+        self.waiting: dict[str, Signal] = {}
+
+    def add(self, signal: Signal) -> None:
+        """Take a new signal in as PENDING."""
+        self.records[signal.id] = SignalRecord(
+            signal=signal, state=SignalState.PENDING, ts_ms=signal.ts_ms
+        )
+        self.waiting[signal.id] = signal
+
+    def deny(self, signal: Signal, ts_ms: int, reason: str) -> None:
+        """Record a signal that our risk refused."""
+        self.waiting.pop(signal.id, None)
+        self.records[signal.id] = SignalRecord(
+            signal=signal, state=SignalState.DENIED, ts_ms=ts_ms, reason=reason
+        )
+
+    def decide(self, signal_id: str, state: SignalState, ts_ms: int, reason: str = "") -> bool:
+        """Move a PENDING signal to `state`; false if somebody was faster or it is not known."""
+        if self.waiting.pop(signal_id, None) is None:
+            return False
+        record = self.records[signal_id]
+        self.records[signal_id] = replace(record, state=state, ts_ms=ts_ms, reason=reason)
+        return True

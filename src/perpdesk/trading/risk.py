@@ -1,0 +1,64 @@
+"""Limits that a signal must pass, first when it is emitted and again when it is confirmed."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from perpdesk.domain.errors import Denied
+from perpdesk.domain.numbers import ZERO, plain
+from perpdesk.domain.signal import EntryType, Signal, risk_reward
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskLimits:
+    """min_risk_reward: the floor of reward per risk; 0 switches it off. min_confidence: 0..1.
+
+    max_confirm_drift_pct: how far the price may move, in percent, between signal and confirmation
+    of a market entry; None for no limit.
+    """
+
+    min_risk_reward: Decimal = Decimal(3)
+    min_confidence: float = 0.0
+    max_confirm_drift_pct: Decimal | None = None
+
+
+def check_signal(signal: Signal, limits: RiskLimits) -> None:
+    """Raise Denied, in words, where the signal breaks a limit at its own reference price."""
+    fault = signal.fault()
+    if fault is not None:
+        raise Denied(fault)
+    if signal.confidence < limits.min_confidence:
+        raise Denied(f"confidence {signal.confidence} is below {limits.min_confidence}")
+    if limits.min_risk_reward <= ZERO:
+        return
+    ratio = signal.risk_reward
+    if ratio is None:
+        raise Denied("risk-reward cannot be computed without a stop loss and a take profit")
+    if ratio < limits.min_risk_reward:
+        raise Denied(
+            f"risk-reward {plain(ratio.quantize(Decimal('0.0001')))} is below the floor "
+            f"{plain(limits.min_risk_reward)}"
+        )
+
+
+def check_price(signal: Signal, price: Decimal, limits: RiskLimits) -> None:
+    """Raise Denied where the price has moved too far since the signal.
+
+    Only market entries move with the price; limit and stop entries wait at their own.
+    """
+    if signal.entry is not EntryType.MARKET:
+        return
+    drift_pct = abs(price - signal.reference_price) / signal.reference_price * 100
+    most = limits.max_confirm_drift_pct
+    if most is not None and drift_pct > most:
+        raise Denied(
+            f"price moved {plain(drift_pct.quantize(Decimal('0.001')))} % since the signal, "
+            f"more than {plain(most)} %"
+        )
+    stop = signal.stop_loss
+    if stop is not None and (price - stop) * signal.side.sign <= ZERO:
+        raise Denied(f"price {plain(price)} is already beyond the stop loss {plain(stop)}")
+    floor = limits.min_risk_reward
+    if floor > ZERO and price != signal.reference_price:
+        ratio = risk_reward(signal.side, price, stop, signal.take_profits)
+        if ratio is None or ratio < floor:
+            raise Denied(f"risk-reward at {plain(price)} has fallen below the floor {plain(floor)}")
