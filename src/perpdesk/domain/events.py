@@ -212,8 +212,9 @@ class OrderAmended:
 class OrderFilled:
     """One trade of one order.
 
-    fee: quote, positive when paid; of a liquidation it is the clearance fee. realized_pnl: quote, before fees. slippage_cost: quote, what the
-    fill lost against the price it was worsened from. position_after: base, signed.
+    fee: quote, positive when paid; of a liquidation it is the clearance fee. realized_pnl: quote,
+    before fees. slippage_cost: quote, what the fill lost against the price it was worsened from.
+    position_after: base, signed.
     """
 
     seq: int

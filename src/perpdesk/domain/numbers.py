@@ -46,6 +46,18 @@ def round_amount(amount: Decimal) -> Decimal:
     return amount.quantize(ATOM, ROUND_HALF_UP, EXACT)
 
 
+def truncate_ratio(numerator: int, denominator: int) -> int:
+    """Cut a ratio towards zero: `truncate_amount` in whole atoms. True of Binance."""
+    whole = abs(numerator) // denominator
+    return whole if numerator >= 0 else -whole
+
+
+def round_ratio(numerator: int, denominator: int) -> int:
+    """Round a ratio half away from zero: `round_amount` in whole atoms. True of Bybit."""
+    whole = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return whole if numerator >= 0 else -whole
+
+
 def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
     """Return the largest multiple of `step` not above `quantity` (for sizes: never risk more)."""
     return (quantity / step).to_integral_value(ROUND_FLOOR) * step

@@ -12,7 +12,15 @@ from typing import Final
 
 from perpdesk.domain.candles import Venue
 from perpdesk.domain.instrument import Instrument, MarginTier
-from perpdesk.domain.numbers import ONE, ZERO, product, round_amount, truncate_amount
+from perpdesk.domain.numbers import (
+    ONE,
+    ZERO,
+    product,
+    round_amount,
+    round_ratio,
+    truncate_amount,
+    truncate_ratio,
+)
 from perpdesk.domain.signal import PositionSide
 
 
@@ -20,22 +28,29 @@ from perpdesk.domain.signal import PositionSide
 class VenueRules:
     """Where the two venues differ.
 
-    amount: how an amount is put on the 1e-8 grid. reserves_close_fee: whether initial and
-    maintenance margin hold the fee to close at bankruptcy price (Bybit). takes_over_at_bankruptcy:
-    whether a liquidated position is closed at its bankruptcy price (Bybit) or at mark, against a
-    clearance fee (Binance).
+    amount: how an amount is put on the 1e-8 grid; ratio: the same in whole atoms.
+    reserves_close_fee: whether initial and maintenance margin hold the fee to close at bankruptcy
+    price (Bybit). takes_over_at_bankruptcy: whether a liquidated position is closed at its
+    bankruptcy price (Bybit) or at mark, against a clearance fee (Binance).
     """
 
     amount: Callable[[Decimal], Decimal]
+    ratio: Callable[[int, int], int]
     reserves_close_fee: bool
     takes_over_at_bankruptcy: bool
 
 
 _BINANCE: Final = VenueRules(
-    amount=truncate_amount, reserves_close_fee=False, takes_over_at_bankruptcy=False
+    amount=truncate_amount,
+    ratio=truncate_ratio,
+    reserves_close_fee=False,
+    takes_over_at_bankruptcy=False,
 )
 _BYBIT: Final = VenueRules(
-    amount=round_amount, reserves_close_fee=True, takes_over_at_bankruptcy=True
+    amount=round_amount,
+    ratio=round_ratio,
+    reserves_close_fee=True,
+    takes_over_at_bankruptcy=True,
 )
 
 

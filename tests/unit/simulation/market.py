@@ -1,0 +1,51 @@
+"""Instruments and bars for tests of the simulated exchange: round numbers, worked by hand."""
+
+from decimal import Decimal
+
+from perpdesk.domain.candles import HOUR_MS, Venue
+from perpdesk.domain.instrument import FeeSchedule, Instrument, MarginTier, with_deductions
+
+D = Decimal
+
+TIERS = (
+    ("0", "50000", "125", "0.004"),
+    ("50000", "250000", "100", "0.005"),
+    ("250000", "1000000", "50", "0.01"),
+    ("1000000", "10000000", "20", "0.025"),
+)
+"""floor, cap, max leverage, maintenance rate: the deductions are 0, 50, 1300 and 16300."""
+
+
+def instrument_of(venue: Venue, symbol: str = "BTCUSDT") -> Instrument:
+    """Return a contract with a tick of 0.1, a step of 0.001 and the fees of 2026."""
+    taker = "0.00055" if venue is Venue.BYBIT else "0.0005"
+    return Instrument(
+        venue=venue,
+        symbol=symbol,
+        base=symbol.removesuffix("USDT"),
+        quote="USDT",
+        tick_size=D("0.1"),
+        step_size=D("0.001"),
+        min_quantity=D("0.001"),
+        min_notional=D(5),
+        max_limit_quantity=D(1000),
+        max_market_quantity=D(200),
+        price_band_rate=D("0.05"),
+        liquidation_fee_rate=D("0.0125"),
+        funding_interval_ms=8 * HOUR_MS,
+        tiers=with_deductions(
+            [
+                MarginTier(
+                    floor=D(floor),
+                    cap=D(cap),
+                    max_leverage=D(leverage),
+                    maintenance_rate=D(rate),
+                    deduction=D(0),
+                )
+                for floor, cap, leverage, rate in TIERS
+            ]
+        ),
+        fees=FeeSchedule.flat(maker=D("0.0002"), taker=D(taker)),
+        observed_ms=0,
+        tiers_observed_ms=0,
+    )
