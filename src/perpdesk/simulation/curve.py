@@ -40,7 +40,8 @@ def position_curve(
     """Return unrealized profit, used and maintenance margin at every mark, each (n,) int64 atoms.
 
     marks_e8: (n,) mark prices in atoms of 1e-8. entry_value: quote, signed like the quantity.
-    Row i equals `position_margin(...)` at marks_e8[i], integer for integer.
+    Row i equals `position_margin(...)` at marks_e8[i], integer for integer. Raises OverflowError
+    for amounts of 92 billion quote and more, which atoms in int64 cannot tell.
     """
     rows = len(marks_e8)
     unrealized, used, maintenance = (np.zeros(rows, np.int64) for _ in range(3))
