@@ -132,6 +132,9 @@ class SignalStrategy(bt.Strategy):
 
     params = (("parameters", None), ("context", None), ("sink", None))
 
+    _withheld: int
+    _asked: int
+
     @classmethod
     def warmup_candles(cls, params: Any) -> int:
         """Return how many candles must have closed before signals mean anything."""
@@ -167,15 +170,21 @@ class SignalStrategy(bt.Strategy):
         """Return what is wanted at the bar that has just closed, or None."""
 
     def next(self) -> None:
-        """Ask for a signal and hand it on. Backtrader calls this once per closed bar."""
-        if len(self.data) <= self._withheld:
+        """Ask for a signal and hand it on, once per closed bar after the warm-up.
+
+        With several feeds Backtrader also calls this when only another feed has moved.
+        """
+        closed = len(self.data)
+        if closed <= self._withheld or closed == self._asked:
             return
+        self._asked = closed
         signal = self.generate_signal()
         if signal is not None:
             self.p.sink(signal)
 
     def start(self) -> None:
         """Count the bars that the warm-up withholds. Overriders call `super().start()`."""
+        self._asked = 0
         self._withheld = self.warmup_candles(self.parameters) - 1
 
     def prenext(self) -> None:
@@ -283,6 +292,12 @@ class ArrayStrategy(SignalStrategy):
         active = arrays.active().copy()
         active[: max(0, self._withheld)] = False
         self._active = active.tobytes()
+
+    def next(self) -> None:
+        """Pass over bars whose row asks for nothing; a million of them have to be cheap."""
+        index = len(self.data) - 1
+        if index >= len(self._active) or self._active[index]:
+            super().next()
 
     def generate_signal(self) -> Signal | None:
         """Return the signal of the current bar's row."""

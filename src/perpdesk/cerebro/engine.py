@@ -1,0 +1,201 @@
+"""One run through Cerebro: strategies on strategy bars, the exchange on execution bars."""
+
+import gc
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import Queue
+from typing import Any, Final
+
+import backtrader as bt
+
+from perpdesk.cerebro.broker import BatchBroker, HostBroker, QueueBroker
+from perpdesk.cerebro.driver import BatchDriver
+from perpdesk.cerebro.execution import ExecutionBars
+from perpdesk.cerebro.feeds import CandleFeed, ClosedCandle, QueueFeed
+from perpdesk.cerebro.host import SimulationHost
+from perpdesk.domain.candles import Candles
+from perpdesk.domain.errors import PerpdeskError
+from perpdesk.strategies.base import (
+    ArrayStrategy,
+    SignalStrategy,
+    StrategyContext,
+    StrategyParams,
+)
+from perpdesk.strategies.failures import failure, source_file
+
+Progress = Callable[[int, int], None]
+_CHUNK: Final = 16_384
+"""Bars between two reports of progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyPlan:
+    """One strategy on one symbol."""
+
+    strategy: type[SignalStrategy]
+    parameters: StrategyParams
+    context: StrategyContext
+
+
+class DeskCerebro(bt.Cerebro):
+    """Cerebro with a short cut for one array strategy on one feed.
+
+    Every bar still reaches `Strategy.next()`; the broker is entered only on bars where the exchange
+    has something to do. With anything more (indicators, several feeds, analyzers, timers, writers)
+    Backtrader's own loop runs.
+    """
+
+    progress: Progress | None = None
+
+    def _runonce(self, runstrats: list[Any]) -> None:
+        if not self._is_simple(runstrats):
+            super()._runonce(runstrats)
+            return
+        feed, strategy, broker = self.datas[0], runstrats[0], self._broker
+        feed.home()
+        cell, wake_ms, step, advance = feed.cell, broker.wake_ms, broker.next, strategy.next
+        closes = feed.candles.timeframe.close_all(feed.candles.ts_ms)
+        total = len(closes)
+        for start in range(0, total, _CHUNK):
+            end = min(start + _CHUNK, total)
+            for index, close_ms in enumerate(closes[start:end].tolist(), start):
+                cell[0] = index
+                if close_ms >= wake_ms[0]:
+                    step()
+                advance()
+            if self.progress is not None:
+                self.progress(end, total)
+            if self._event_stop:
+                return
+
+    def _is_simple(self, runstrats: list[Any]) -> bool:
+        if len(self.datas) != 1 or len(runstrats) != 1 or not isinstance(self._broker, BatchBroker):
+            return False
+        strategy = runstrats[0]
+        busy = self._timers or self._timerscheat or self.runwriters or self.p.cheat_on_open
+        watched = list(strategy.analyzers) or list(strategy.observers)
+        return (
+            isinstance(strategy, ArrayStrategy)
+            and type(strategy).next is ArrayStrategy.next
+            and not (busy or watched or strategy._lineiterators[bt.LineIterator.IndType])
+        )
+
+
+def run_batch(
+    host: SimulationHost,
+    plans: Sequence[StrategyPlan],
+    candles: Mapping[str, Candles],
+    execution: Mapping[str, ExecutionBars],
+    *,
+    progress: Progress | None = None,
+) -> None:
+    """Run strategies over recorded candles; the host keeps everything that happened.
+
+    candles: strategy bars by symbol. execution: execution bars by symbol.
+    Raises StrategyFailed, naming strategy and bar, where a strategy raises.
+    """
+    feeds = {symbol: _batch_feed(candles[symbol]) for symbol in candles}
+    make_broker: Any = BatchBroker
+    broker = make_broker(host=host)
+    broker.attach_driver(BatchDriver(host, list(execution.values())), list(feeds.values()))
+    cerebro = DeskCerebro(stdstats=False)
+    cerebro.progress = progress
+    _run(cerebro, broker, plans, feeds)
+    last_ms = broker.now_ms()
+    broker.driver.advance(last_ms)
+    broker.driver.synchronise(last_ms)
+
+
+def run_queue(
+    host: SimulationHost,
+    plans: Sequence[StrategyPlan],
+    history: Mapping[str, Candles],
+    sources: Mapping[str, "Queue[ClosedCandle | None]"],
+) -> None:
+    """Run strategies on closed candles as they arrive, until each source has sent None.
+
+    history: candles for warm-up, by symbol; signals on them are not acted on.
+    """
+    feeds = {symbol: _queue_feed(sources[symbol], history[symbol]) for symbol in sources}
+    make_broker: Any = QueueBroker
+    broker = make_broker(host=host)
+    broker.attach_feeds(list(feeds.values()))
+    _run(DeskCerebro(stdstats=False), broker, plans, feeds)
+
+
+# Backtrader takes parameters as keywords that no signature shows.
+def _batch_feed(candles: Candles) -> Any:
+    feed: Any = CandleFeed
+    return feed(candles=candles)
+
+
+def _queue_feed(source: "Queue[ClosedCandle | None]", history: Candles) -> Any:
+    feed: Any = QueueFeed
+    return feed(source=source, history=history)
+
+
+def _run(
+    cerebro: bt.Cerebro,
+    broker: HostBroker,
+    plans: Sequence[StrategyPlan],
+    feeds: Mapping[str, Any],
+) -> None:
+    for feed in feeds.values():
+        cerebro.adddata(feed, name=feed._name)
+    cerebro.broker = broker
+    order = list(feeds)
+    for plan in plans:
+        place = order.index(plan.context.symbol)
+        cerebro.addstrategy(_on_feed(plan.strategy, place), **_params(plan, broker))
+    with _blamed(plans, feeds), _quiet_collector():
+        cerebro.run()
+
+
+def _params(plan: StrategyPlan, broker: Any) -> dict[str, Any]:
+    return {
+        "parameters": plan.parameters,
+        "context": plan.context,
+        "sink": broker.on_signal,
+    }
+
+
+def _on_feed(strategy: type[SignalStrategy], place: int) -> Callable[..., SignalStrategy]:
+    """Return a builder that gives the strategy its own feed, out of all that Cerebro offers."""
+
+    def build(*datas: Any, **kwargs: Any) -> SignalStrategy:
+        built: SignalStrategy = strategy(datas[place], **kwargs)
+        return built
+
+    return build
+
+
+@contextmanager
+def _blamed(plans: Sequence[StrategyPlan], feeds: Mapping[str, Any]) -> Iterator[None]:
+    """Turn an error that a strategy raised into one that names it and its bar."""
+    try:
+        yield
+    except PerpdeskError:
+        raise
+    except Exception as error:
+        frames = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+        for plan in plans:
+            if source_file(plan.strategy) in frames:
+                feed = feeds[plan.context.symbol]
+                place = len(feed) - 1
+                at = int(feed.candles.ts_ms[place]) if 0 <= place < len(feed.candles) else None
+                raise failure(plan.strategy, error, bar_open_ms=at) from error
+        raise
+
+
+@contextmanager
+def _quiet_collector() -> Iterator[None]:
+    """Keep the cyclic collector from walking the run's ever-growing history over and over."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
