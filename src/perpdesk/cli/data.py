@@ -344,9 +344,16 @@ def import_instruments(
     """Store instrument rules, margin tiers or fees from a recorded answer of the exchange."""
     observed_ms = _day(observed) if observed is not None else None
     target, document = import_exchange_answer(path, observed_ms, data_dir=data_dir())
-    counts = {name: len(document[name]) for name in ("rules", "tiers", "fees") if name in document}
+    names = [name for name in ("rules", "tiers", "fees") if name in document]
+    counts: dict[str, int] = {name: len(document[name]) for name in names}
+    stored: dict[str, object] = {
+        "path": target,
+        "venue": document["venue"],
+        "observed": document["observed"],
+        **counts,
+    }
     emit(
-        {"path": target, "venue": document["venue"], "observed": document["observed"], **counts},
+        stored,
         json_output=json_output,
         human=lambda: say(
             f"[green]{document['venue']}[/] as of {document['observed']}: "

@@ -52,7 +52,7 @@ def empty_columns(kind: DataKind, rows: int) -> Columns:
 
 def encode(columns: Columns) -> bytes:
     """Return the columns as one Parquet file with page checksums. Prices are kept bit by bit."""
-    table = pa.table({name: np.ascontiguousarray(values) for name, values in columns.items()})
+    table = pa.table({name: _arrow_view(values) for name, values in columns.items()})
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -78,11 +78,29 @@ def decode_into(data: bytes, target: Columns, rows: slice, *, sha256: str) -> No
     """
     if hashlib.sha256(data).hexdigest() != sha256:
         raise PartDamaged("its SHA-256 differs from the manifest")
-    table = pq.read_table(pa.BufferReader(data), columns=list(target))
+    table = pq.ParquetFile(pa.BufferReader(data)).read(columns=list(target))
     if table.num_rows != rows.stop - rows.start:
         raise PartDamaged(f"it has {table.num_rows} rows, the manifest says otherwise")
     for name, values in target.items():
-        values[rows] = table.column(name).to_numpy()
+        done = rows.start
+        for chunk in table.column(name).chunks:
+            values[done : done + len(chunk)] = _numpy_view(chunk)
+            done += len(chunk)
+
+
+def _arrow_view(values: npt.NDArray[Any]) -> pa.Array:
+    """Return a column as Arrow without a copy; Arrow's own conversion would import pandas."""
+    plain = np.ascontiguousarray(values)
+    kind = pa.uint8() if plain.dtype == np.bool_ else pa.from_numpy_dtype(plain.dtype)
+    array = pa.Array.from_buffers(kind, len(plain), [None, pa.py_buffer(plain)])
+    return array.cast(pa.bool_()) if plain.dtype == np.bool_ else array
+
+
+def _numpy_view(chunk: pa.Array) -> npt.NDArray[Any]:
+    """Return a chunk without nulls as NumPy; Arrow's own `to_numpy` would import pandas."""
+    if pa.types.is_boolean(chunk.type):
+        return np.from_dlpack(chunk.cast(pa.uint8())).astype(np.bool_)
+    return np.from_dlpack(chunk)
 
 
 def content_sha256(columns: Columns) -> str:

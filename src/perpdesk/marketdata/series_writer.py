@@ -176,7 +176,7 @@ def require_same_source(key: SeriesKey, stored: Manifest | None, source: str) ->
         return
     raise DataRefused(
         f"{key} is stored as {stored.source} data; it cannot be mixed with {source} data",
-        next_step="Keep them apart: use another DATA_DIR, or perpdesk data delete the stored series.",
+        next_step="Use another DATA_DIR, or perpdesk data delete the stored series first.",
     )
 
 
