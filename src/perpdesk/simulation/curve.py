@@ -22,7 +22,7 @@ _CHUNK: Final = 32_768
 """Rows at a time, so that the columns in between stay within the processor's cache."""
 _FEW: Final = 24
 """Up to this many rows plain Python is quicker than setting up columns."""
-_SAFE: Final = 2**62
+SAFE_MAGNITUDE: Final = 2**62
 """A magnitude below which sums of two parts stay within int64."""
 
 _Ratio = tuple[int, int]
@@ -153,11 +153,11 @@ def _by_columns(held: _Held, marks: Atoms) -> tuple[Atoms, Atoms, Atoms] | None:
     quantity, base = held.quantity
     size, half_up = abs(quantity), held.ratio is round_ratio
     most = size * int(marks.max()) // base + 1
-    if max(most, size * base, abs(held.entry[0])) >= _SAFE or held.entry[1] != 1:
+    if max(most, size * base, abs(held.entry[0])) >= SAFE_MAGNITUDE or held.entry[1] != 1:
         return None
-    value, rest = _scaled(marks, size, base)
-    notional = _rounded(value, rest, base, half_up=half_up)
-    unrealized = _less(value, rest, base, abs(held.entry[0]), half_up=half_up)
+    value, rest = scaled_values(marks, size, base)
+    notional = rounded_ratio(value, rest, base, half_up=half_up)
+    unrealized = less_amount(value, rest, base, abs(held.entry[0]), half_up=half_up)
     if quantity < 0:
         np.negative(unrealized, out=unrealized)
     used, maintenance = np.empty_like(notional), np.empty_like(notional)
@@ -166,25 +166,27 @@ def _by_columns(held: _Held, marks: Atoms) -> tuple[Atoms, Atoms, Atoms] | None:
     for index in range(lowest, highest + 1):
         tier = held.tier(index)
         (times, per), (rate, parts), (off, whole) = tier.leverage, tier.rate, tier.deduction
-        if max(per * (most // times + times), rate * (most // parts + parts)) >= _SAFE:
+        if max(per * (most // times + times), rate * (most // parts + parts)) >= SAFE_MAGNITUDE:
             return None
-        if abs(off) + held.reserve >= _SAFE or whole != 1:
+        if abs(off) + held.reserve >= SAFE_MAGNITUDE or whole != 1:
             return None
         rows = slice(None) if of_row is None else of_row == index
         values = notional[rows]
-        floor, left = _scaled(values, per, times)
-        used[rows] = _rounded(floor, left, times, half_up=half_up) + held.reserve
-        floor, left = _scaled(values, rate, parts)
-        maintenance[rows] = _less(floor, left, parts, off - held.reserve, half_up=half_up)
+        floor, left = scaled_values(values, per, times)
+        used[rows] = rounded_ratio(floor, left, times, half_up=half_up) + held.reserve
+        floor, left = scaled_values(values, rate, parts)
+        maintenance[rows] = less_amount(floor, left, parts, off - held.reserve, half_up=half_up)
     return unrealized, used, maintenance
 
 
 def _tier_of_rows(held: _Held, notional: Atoms) -> Atoms:
-    caps = [min(int(tier.cap.scaleb(8, EXACT)), _SAFE) for tier in held.instrument.tiers[:-1]]
+    caps = [
+        min(int(tier.cap.scaleb(8, EXACT)), SAFE_MAGNITUDE) for tier in held.instrument.tiers[:-1]
+    ]
     return np.searchsorted(np.array(caps, np.int64), notional, side="left")
 
 
-def _scaled(values: Atoms, times: int, per: int) -> tuple[Atoms, Atoms]:
+def scaled_values(values: Atoms, times: Atoms | int, per: int) -> tuple[Atoms, Atoms]:
     """Return values x times / per as whole and rest, split first so that nothing overflows."""
     if per == 1:
         return values * times, np.zeros_like(values)
@@ -194,12 +196,14 @@ def _scaled(values: Atoms, times: int, per: int) -> tuple[Atoms, Atoms]:
     return whole * times + carry, part - carry * per
 
 
-def _rounded(whole: Atoms, rest: Atoms, per: int, *, half_up: bool) -> Atoms:
+def rounded_ratio(whole: Atoms, rest: Atoms, per: int, *, half_up: bool) -> Atoms:
     """Round whole + rest / per, which is not negative, by the venue's rule."""
     return whole + (rest >= per - rest) if half_up else whole
 
 
-def _less(whole: Atoms, rest: Atoms, per: int, amount: int, *, half_up: bool) -> Atoms:
+def less_amount(
+    whole: Atoms, rest: Atoms, per: int, amount: Atoms | int, *, half_up: bool
+) -> Atoms:
     """Round whole + rest / per - amount by the venue's rule, alike on both sides of zero."""
     floor = whole - amount
     if half_up:
