@@ -134,9 +134,11 @@ def test_a_plugin_that_fails_to_import_is_listed_with_its_error(
     assert expected in broken.error
     assert good.error is None
     assert expected in refusal(registry, "broken").message
-    assert not [name for name in sys.modules if name.startswith("perpdesk_strategy_broken")] or (
-        text == "x = 1"
-    )
+
+
+def test_a_module_that_failed_half_way_does_not_stay(tmp_path: Path) -> None:
+    loaded(tmp_path, half="import math\nraise OSError")
+    assert not [name for name in sys.modules if name.startswith("perpdesk_strategy_half")]
 
 
 @pytest.mark.parametrize(
