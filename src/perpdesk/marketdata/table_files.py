@@ -95,26 +95,32 @@ def _read_csv(path: Path, data: bytes) -> TableFile:
     if has_header:
         _require_unique(path, first)
     names = first if has_header else [f"column {number}" for number in range(1, len(first) + 1)]
-    options = pa_csv.ReadOptions(
-        column_names=names, skip_rows=1 if has_header else 0, use_threads=True
-    )
     if has_header and len(lines) == 1:
         raise DataRefused(f"{path} holds a header and no rows", next_step=GET_AGAIN)
     try:
-        table = pa_csv.read_csv(
-            pa.BufferReader(data),
-            read_options=options,
-            # Every value as text: a number that cannot be read is then named with its row, and a
-            # local time stays what it was in the file.
-            convert_options=pa_csv.ConvertOptions(
-                column_types={name: pa.string() for name in names}, strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        raise DataRefused(
-            f"{path}: {_row_of(error, has_header)}{_first_line(error)}", next_step=GET_AGAIN
-        ) from error
+        table = _parse(data, names, has_header, use_threads=True)
+    except pa.ArrowInvalid:
+        # Only the parser that goes row by row can name the row.
+        try:
+            table = _parse(data, names, has_header, use_threads=False)
+        except pa.ArrowInvalid as error:
+            raise DataRefused(
+                f"{path}: {_row_of(error, has_header)}{_first_line(error)}", next_step=GET_AGAIN
+            ) from error
     return TableFile(path=path, table=table, has_header=has_header, is_text=True)
+
+
+def _parse(data: bytes, names: Sequence[str], has_header: bool, *, use_threads: bool) -> pa.Table:
+    """Read every value as text: a number that cannot be read is then named with its row."""
+    return pa_csv.read_csv(
+        pa.BufferReader(data),
+        read_options=pa_csv.ReadOptions(
+            column_names=list(names), skip_rows=int(has_header), use_threads=use_threads
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            column_types={name: pa.string() for name in names}, strings_can_be_null=False
+        ),
+    )
 
 
 def _row_of(error: pa.ArrowInvalid, has_header: bool) -> str:

@@ -12,11 +12,6 @@ import pandas as pd
 import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
 import pytest
-
-from perpdesk.domain.candles import DataKind, Timeframe, Venue
-from perpdesk.domain.errors import DataRefused, UsageRefused
-from perpdesk.marketdata.candle_store import CandleStore
-from perpdesk.marketdata.series import SeriesKey
 from tests.unit.marketdata.rows import (
     H1,
     M5,
@@ -25,6 +20,11 @@ from tests.unit.marketdata.rows import (
     make_funding,
     make_trades,
 )
+
+from perpdesk.domain.candles import DataKind, Timeframe, Venue
+from perpdesk.domain.errors import DataRefused, UsageRefused
+from perpdesk.marketdata.candle_store import CandleStore
+from perpdesk.marketdata.series import SeriesKey
 
 DAY_MS = 86_400_000
 KEY = SeriesKey(venue=Venue.BINANCE, symbol="BTCUSDT", kind=DataKind.CANDLES, timeframe=M5)
