@@ -19,7 +19,7 @@ from perpdesk.domain.signal import Signal
 class HostBroker(bt.broker.BrokerBase):
     """Reads from the account, hands signals to the desk, refuses orders of a strategy's own."""
 
-    params = (("host", None),)
+    params: Any = (("host", None),)
 
     def init(self) -> None:
         """Begin a run on the account of `host`."""
@@ -77,6 +77,8 @@ class BatchBroker(HostBroker):
     close_ms_of_feeds: for each feed its candles' close times, by which the present is known.
     """
 
+    params: Any = (("start_ms", 0),)
+
     def attach_driver(self, driver: BatchDriver, feeds: Sequence[Any]) -> None:
         """Connect the recorded bars, and the feeds that tell how far the run has come.
 
@@ -105,6 +107,8 @@ class BatchBroker(HostBroker):
 
     def on_signal(self, signal: Signal) -> None:
         """Hand a signal to the desk at the close of its bar."""
+        if signal.ts_ms <= self.p.start_ms:
+            return
         self.driver.synchronise(signal.ts_ms)
         self.host.on_signal(signal)
         self.wake_ms[0] = 0

@@ -89,16 +89,18 @@ def run_batch(
     candles: Mapping[str, Candles],
     execution: Mapping[str, ExecutionBars],
     *,
+    start_ms: int = 0,
     progress: Progress | None = None,
 ) -> None:
     """Run strategies over recorded candles; the host keeps everything that happened.
 
-    candles: strategy bars by symbol. execution: execution bars by symbol.
+    candles: strategy bars by symbol, warm-up included. execution: execution bars by symbol.
+    start_ms: signals of bars that closed by then belong to the warm-up and are not acted on.
     Raises StrategyFailed, naming strategy and bar, where a strategy raises.
     """
     feeds = {symbol: _batch_feed(candles[symbol]) for symbol in candles}
     make_broker: Any = BatchBroker
-    broker = make_broker(host=host)
+    broker = make_broker(host=host, start_ms=start_ms)
     broker.attach_driver(BatchDriver(host, list(execution.values())), list(feeds.values()))
     cerebro = DeskCerebro(stdstats=False)
     cerebro.progress = progress

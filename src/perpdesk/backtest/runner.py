@@ -1,0 +1,247 @@
+"""One run, from spec to measured result. Nothing here touches the disk but the candle store."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perpdesk.backtest.preflight import Preflight, RunData
+from perpdesk.backtest.spec import RunSpec
+from perpdesk.backtest.verification import verify_run
+from perpdesk.cerebro.account_curve import account_curve
+from perpdesk.cerebro.engine import StrategyPlan, run_batch
+from perpdesk.cerebro.host import SimulationHost
+from perpdesk.domain.account import AccountCurve, LedgerEntry
+from perpdesk.domain.candles import Candles, Times
+from perpdesk.domain.errors import UsageRefused
+from perpdesk.domain.events import AccountStopped, Event
+from perpdesk.domain.instrument import FeeSchedule, Instrument
+from perpdesk.domain.signal import SignalState
+from perpdesk.marketdata.candle_store import CandleStore
+from perpdesk.marketdata.instruments import InstrumentBook
+from perpdesk.reports.excursions import with_excursions
+from perpdesk.reports.metrics import Metrics, compute_metrics
+from perpdesk.reports.round_trip import RoundTrip
+from perpdesk.reports.trades import round_trips
+from perpdesk.simulation.exchange import Exchange
+from perpdesk.strategies.base import SignalStrategy, StrategyContext, StrategyParams
+from perpdesk.strategies.lookahead import check_strategy
+from perpdesk.strategies.parameters import parse_params
+from perpdesk.strategies.registry import StrategyRegistry
+from perpdesk.strategies.sources import source_hash
+from perpdesk.strategies.verdict import LookaheadVerdict
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalSummary:
+    """How many signals ended how, and the most frequent reasons of those that were denied."""
+
+    total: int
+    by_state: dict[str, int]
+    denied_reasons: dict[str, int]
+    refused_orders: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestResult:
+    """Everything a run found.
+
+    candles: strategy bars of the range by symbol. stopped: why the account could trade no more.
+    verdict: what the look-ahead checks found.
+    """
+
+    spec: RunSpec
+    data: RunData
+    strategy: type[SignalStrategy]
+    parameters: StrategyParams
+    strategy_source_hash: str
+    instruments: dict[str, Instrument]
+    events: list[Event]
+    ledger: list[LedgerEntry]
+    curve: AccountCurve
+    trips: list[RoundTrip]
+    metrics: Metrics
+    signals: SignalSummary
+    verdict: LookaheadVerdict
+    candles: dict[str, Candles]
+    stopped: AccountStopped | None
+    notes: tuple[str, ...]
+    fill_model: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestRunner:
+    """Runs specs over one store."""
+
+    store: CandleStore
+    instruments: InstrumentBook
+    strategies: StrategyRegistry
+
+    def run(self, spec: RunSpec, *, progress: Progress | None = None) -> BacktestResult:
+        """Check, run, measure and verify.
+
+        Raises UsageRefused, DataRefused or StrategyFailed before or during the run, and
+        InvariantBroken where the run contradicts its own arithmetic.
+        """
+        strategy = self.strategies.get(spec.strategy)
+        parameters = parse_params(strategy, spec.params)
+        warmup = max(strategy.warmup_candles(parameters), strategy.memory_candles(parameters))
+        data = Preflight(self.store, spec, warmup_candles=warmup).run()
+        instruments = self._instruments(spec, data)
+        plans = [
+            StrategyPlan(
+                strategy=strategy,
+                parameters=parameters,
+                context=StrategyContext(
+                    venue=spec.venue,
+                    symbol=symbol,
+                    timeframe=data.timeframe,
+                    tick_size=instrument.tick_size,
+                ),
+            )
+            for symbol, instrument in instruments.items()
+        ]
+        exchange = Exchange(instruments, spec.exchange_settings())
+        host = SimulationHost(exchange, instruments, spec.desk_settings(), spec.policy())
+        execution = {symbol: each.execution for symbol, each in data.symbols.items()}
+        run_batch(
+            host,
+            plans,
+            {symbol: each.candles for symbol, each in data.symbols.items()},
+            execution,
+            start_ms=data.start_ms,
+            progress=progress,
+        )
+        host.finish()
+        return self._measure(spec, data, host, plans, instruments)
+
+    def _instruments(self, spec: RunSpec, data: RunData) -> dict[str, Instrument]:
+        """Return the instruments as of the start, with the spec's fees."""
+        found = {}
+        for symbol in spec.symbols:
+            instrument = self.instruments.as_of(
+                spec.venue, symbol, data.start_ms, vip_tier=spec.fees.vip_tier
+            )
+            if spec.fees.commission is not None:
+                rate = spec.fees.commission
+                instrument = replace(instrument, fees=FeeSchedule.flat(maker=rate, taker=rate))
+            most = instrument.tiers[0].max_leverage
+            if spec.leverage > most:
+                raise UsageRefused(
+                    f"leverage {spec.leverage} is above the {most}x that {symbol} allows",
+                    next_step=f"Choose a leverage of at most {most}.",
+                )
+            found[symbol] = instrument
+        return found
+
+    def _measure(
+        self,
+        spec: RunSpec,
+        data: RunData,
+        host: SimulationHost,
+        plans: list[StrategyPlan],
+        instruments: dict[str, Instrument],
+    ) -> BacktestResult:
+        execution = {symbol: each.execution for symbol, each in data.symbols.items()}
+        candles = {
+            symbol: each.candles.between(data.start_ms, data.end_ms)
+            for symbol, each in data.symbols.items()
+        }
+        curve = account_curve(
+            host.trace,
+            _close_times(candles),
+            instruments=instruments,
+            execution=execution,
+            leverage={symbol: host.exchange.symbols[symbol].leverage for symbol in instruments},
+        )
+        verify_run(host, curve, instruments, execution)
+        trips = with_excursions(
+            round_trips(host.events),
+            {symbol: each.execution_candles for symbol, each in data.symbols.items()},
+        )
+        only = next(iter(candles.values())) if len(candles) == 1 else None
+        metrics = compute_metrics(
+            curve, trips, initial_capital=spec.initial_capital, benchmark=only
+        )
+        strategy, parameters = plans[0].strategy, plans[0].parameters
+        stopped = [event for event in host.events if isinstance(event, AccountStopped)]
+        return BacktestResult(
+            spec=spec,
+            data=data,
+            strategy=strategy,
+            parameters=parameters,
+            strategy_source_hash=source_hash(strategy),
+            instruments=instruments,
+            events=host.events,
+            ledger=host.exchange.ledger.entries,
+            curve=curve,
+            trips=trips,
+            metrics=metrics,
+            signals=_signal_summary(host),
+            verdict=_verdict(plans, data, spec.seed),
+            candles=candles,
+            stopped=stopped[0] if stopped else None,
+            notes=(*data.notes, *_notes_on(instruments), *_notes_on_signals(host)),
+            fill_model=host.exchange.settings.describe(),
+        )
+
+
+def _close_times(candles: Mapping[str, Candles]) -> Times:
+    """Return the close times of all strategy bars, ascending and unique."""
+    times = [each.timeframe.close_all(each.ts_ms) for each in candles.values()]
+    return times[0] if len(times) == 1 else np.unique(np.concatenate(times))
+
+
+def _verdict(plans: list[StrategyPlan], data: RunData, seed: int) -> LookaheadVerdict:
+    """Try to falsify the strategy on every symbol; the first contradiction speaks for all."""
+    verdict: LookaheadVerdict | None = None
+    for plan in plans:
+        verdict = check_strategy(
+            plan.strategy,
+            plan.parameters,
+            data.symbols[plan.context.symbol].candles,
+            plan.context,
+            seed=seed,
+        )
+        if not verdict.passed:
+            break
+    assert verdict is not None
+    return verdict
+
+
+def _signal_summary(host: SimulationHost) -> SignalSummary:
+    records = host.desk.pending.records.values()
+    denied = Counter(
+        _kind_of(record.reason) for record in records if record.state is SignalState.DENIED
+    )
+    refused = Counter(f"{event.code} {_kind_of(event.reason)}" for event in host.desk.refusals)
+    return SignalSummary(
+        total=len(records),
+        by_state=dict(sorted(Counter(record.state.value for record in records).items())),
+        denied_reasons=dict(denied.most_common(10)),
+        refused_orders=dict(refused.most_common(10)),
+    )
+
+
+def _kind_of(reason: str) -> str:
+    """Return a reason without its numbers, so that like reasons count together."""
+    words = ["…" if any(letter.isdigit() for letter in word) else word for word in reason.split()]
+    return " ".join(words)
+
+
+def _notes_on(instruments: Mapping[str, Instrument]) -> list[str]:
+    return [f"{symbol}: {each.note}" for symbol, each in instruments.items() if each.note]
+
+
+def _notes_on_signals(host: SimulationHost) -> list[str]:
+    records = list(host.desk.pending.records.values())
+    denied = [record for record in records if record.state is SignalState.DENIED]
+    if records and len(denied) == len(records):
+        return [
+            f"all {len(records)} signals were denied, so nothing was traded; most often: "
+            f"{Counter(_kind_of(record.reason) for record in denied).most_common(1)[0][0]}"
+        ]
+    return [] if records else ["the strategy gave no signal in this range"]
