@@ -75,20 +75,25 @@ def _recognize(answer: Any) -> tuple[Callable[[Any], Document] | None, int | Non
             now = answer.get("time_now")
             return _legacy_risk_limit, int(Decimal(now) * 1000) if now else None
         if isinstance(answer.get("result"), dict):
-            rows = answer["result"].get("list") or [{}]
+            row = _first_row(answer["result"].get("list"))
             for field, convert in (
                 ("lotSizeFilter", _instruments_info),
                 ("riskLimitValue", _risk_limit),
                 ("takerFeeRate", _fee_rate),
             ):
-                if field in rows[0]:
+                if field in row:
                     return convert, int(answer["time"]) if "time" in answer else None
         values = list(answer.values())
-        if values and isinstance(values[0], list) and values[0] and "info" in values[0][0]:
+        if values and "info" in _first_row(values[0]):
             return _wrapped_brackets, None
-    if isinstance(answer, list) and answer and "brackets" in answer[0]:
+    if "brackets" in _first_row(answer):
         return _leverage_brackets, None
     return None, None
+
+
+def _first_row(rows: Any) -> Mapping[str, Any]:
+    """Return the first row of a list of objects, an empty one where it is none."""
+    return rows[0] if isinstance(rows, list) and rows and isinstance(rows[0], dict) else {}
 
 
 def _text(value: Any) -> str:
