@@ -160,7 +160,8 @@ class Fickle(Honest):
     @classmethod
     def signals(cls, candles: Candles, params: Any) -> SignalArrays:
         Fickle.calls += 1
-        return SignalArrays(side=crossings(candles.close, candles.close.mean() + Fickle.calls))
+        rows = np.arange(len(candles)) + Fickle.calls
+        return SignalArrays(side=(rows % 101 == 0).astype(np.int8))
 
 
 class Scribbler(Honest):
