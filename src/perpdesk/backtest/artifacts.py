@@ -1,0 +1,260 @@
+"""The files of a run: written beside their place, moved into it whole, or not at all."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from perpdesk.backtest.manifest import run_manifest
+from perpdesk.backtest.runner import BacktestResult
+from perpdesk.backtest.sheet import tearsheet_data
+from perpdesk.domain.account import AccountCurve
+from perpdesk.domain.events import Event, FundingSettled, OrderFilled
+from perpdesk.domain.numbers import plain
+from perpdesk.reports.round_trip import TRADE_COLUMNS
+from perpdesk.reports.tearsheet import render_tearsheet
+
+FILL_COLUMNS: Final = (
+    "ts_ms",
+    "order_id",
+    "client_order_id",
+    "symbol",
+    "side",
+    "quantity",
+    "price",
+    "liquidity",
+    "fee",
+    "realized_pnl",
+    "position_after",
+    "reason",
+)
+FUNDING_COLUMNS: Final = ("ts_ms", "symbol", "signed_quantity", "mark_price", "rate", "amount")
+CURVE_COLUMNS: Final = (
+    "ts_ms",
+    "cash",
+    "unrealized",
+    "equity",
+    "used_margin",
+    "free_margin",
+    "available",
+    "maintenance_margin",
+)
+EQUITY_COLUMNS: Final = ("ts_ms", "equity", "drawdown")
+
+_CURVE_CHUNK: Final = 131_072
+_DAY_MS: Final = 86_400_000
+
+
+@contextmanager
+def staged_folder(final: Path) -> Iterator[Path]:
+    """Yield a new folder beside `final` that takes its place on success and vanishes otherwise."""
+    staging = final.with_name(f".{final.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        _sync_folder(staging)
+        staging.rename(final)
+        _sync_folder(final.parent)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def write_artifacts(result: BacktestResult, folder: Path, *, run_id: str, created_ms: int) -> None:
+    """Write every artifact of a run into `folder`, which exists and is empty."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # Formatting a long curve takes as long as everything else, and needs no interpreter.
+        curve = pool.submit(_write_curve, result.curve, folder / "account_curve.csv")
+        manifest = run_manifest(result)
+        _write_text(folder / "trades.csv", _csv(TRADE_COLUMNS, _trade_rows(result)))
+        _write_text(folder / "fills.csv", _csv(FILL_COLUMNS, _fill_rows(result.events)))
+        _write_text(folder / "funding.csv", _csv(FUNDING_COLUMNS, _funding_rows(result.events)))
+        _write_text(folder / "equity.csv", _csv(EQUITY_COLUMNS, _equity_rows(result)))
+        _write_text(folder / "events.jsonl", _event_lines(result.events))
+        stamped = {"run_id": run_id, "created_ms": created_ms, **manifest}
+        _write_text(folder / "run_manifest.json", json_text(stamped))
+        sheet = render_tearsheet(tearsheet_data(result, manifest, run_id=run_id))
+        _write_text(folder / "tearsheet.html", sheet)
+        curve.result()
+
+
+def json_text(value: object) -> str:
+    """Return JSON for people to read: sorted where it was a set, decimals as plain strings."""
+    return json.dumps(to_json(value), indent=1, allow_nan=False) + "\n"
+
+
+def to_json(value: object) -> Any:
+    """Return a value in JSON's own types; NaN and infinity become null."""
+    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, Enum)):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    raise TypeError(f"no JSON form is known for {type(value).__name__}")
+
+
+# Rows.
+
+
+def text_of(value: object) -> str:
+    """Return a value as CSV shows it: plain decimals, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, float):
+        return repr(value)
+    return str(value.value) if isinstance(value, Enum) else str(value)
+
+
+def _trade_rows(result: BacktestResult) -> Iterator[list[str]]:
+    for trip in result.trips:
+        yield [text_of(getattr(trip, name)) for name in TRADE_COLUMNS]
+
+
+def _fill_rows(events: Sequence[Event]) -> Iterator[list[str]]:
+    fills = [event for event in events if isinstance(event, OrderFilled)]
+    # Symbols run one after another within a bar; a reader wants time.
+    fills.sort(key=lambda fill: fill.ts_ms)
+    for fill in fills:
+        yield [
+            str(fill.ts_ms),
+            fill.order_id,
+            fill.client_order_id,
+            fill.symbol,
+            fill.side.value,
+            plain(fill.quantity),
+            plain(fill.price),
+            fill.liquidity.value,
+            plain(fill.fee),
+            plain(fill.realized_pnl),
+            plain(fill.position_after),
+            fill.purpose.value,
+        ]
+
+
+def _funding_rows(events: Sequence[Event]) -> Iterator[list[str]]:
+    settled = [event for event in events if isinstance(event, FundingSettled)]
+    settled.sort(key=lambda event: event.ts_ms)
+    for event in settled:
+        yield [text_of(getattr(event, name)) for name in FUNDING_COLUMNS]
+
+
+def _equity_rows(result: BacktestResult) -> Iterator[list[str]]:
+    """Yield the equity at every 00:00 UTC and at the end, and its fall below the highest so far."""
+    curve, equity = result.curve, result.curve.equity
+    first, last = int(curve.ts_ms[0]), int(curve.ts_ms[-1]) + 1
+    moments = np.arange(-(-first // _DAY_MS) * _DAY_MS, last, _DAY_MS, dtype=np.int64)
+    moments = np.unique(np.append(moments, last))
+    rows = np.searchsorted(curve.ts_ms, moments) - 1
+    held = moments[rows >= 0], equity[rows[rows >= 0]]
+    highest = float(result.spec.initial_capital.scaleb(8))
+    for moment, atoms in zip(*(column.tolist() for column in held), strict=True):
+        highest = max(highest, atoms)
+        fall = atoms / highest - 1.0
+        yield [str(moment), plain(Decimal(atoms).scaleb(-8)), repr(round(fall, 12))]
+
+
+def _event_lines(events: Sequence[Event]) -> str:
+    lines = []
+    dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+    for event in events:
+        body = {name: to_json(getattr(event, name)) for name in event.__slots__}
+        lines.append(dumps({"event": type(event).__name__, **body}))
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+# Writing.
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _write_curve(curve: AccountCurve, path: Path) -> None:
+    """Write the curve with eight places, a chunk at a time: a year of minutes is half a million."""
+    schema = pa.schema(
+        [("ts_ms", pa.int64()), *((name, pa.decimal128(28, 8)) for name in CURVE_COLUMNS[1:])]
+    )
+    options = pa_csv.WriteOptions(quoting_style="none", quoting_header="none")
+    with path.open("wb") as file:
+        with pa_csv.CSVWriter(file, schema, write_options=options) as writer:
+            for start in range(0, len(curve), _CURVE_CHUNK):
+                rows = slice(start, start + _CURVE_CHUNK)
+                part = AccountCurve(
+                    ts_ms=curve.ts_ms[rows],
+                    cash=curve.cash[rows],
+                    unrealized=curve.unrealized[rows],
+                    used_margin=curve.used_margin[rows],
+                    maintenance_margin=curve.maintenance_margin[rows],
+                )
+                columns = [_decimals(getattr(part, name)) for name in CURVE_COLUMNS[1:]]
+                writer.write_batch(pa.record_batch([pa.array(part.ts_ms), *columns], schema=schema))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _decimals(atoms: np.ndarray[Any, np.dtype[np.int64]]) -> pa.Array:
+    """Return atoms of 1e-8 as decimals with eight places, without going through text or float."""
+    words = np.empty((len(atoms), 2), np.int64)
+    words[:, 0] = atoms
+    np.right_shift(atoms, 63, out=words[:, 1])
+    buffers = [None, pa.py_buffer(words)]
+    return pa.Decimal128Array.from_buffers(pa.decimal128(28, 8), len(atoms), buffers)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json_atomically(path: Path, value: object) -> None:
+    """Write a JSON file beside its place and move it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.partial")
+    try:
+        _write_text(staging, json_text(value))
+        staging.replace(path)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

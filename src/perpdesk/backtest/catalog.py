@@ -1,0 +1,153 @@
+"""Finished runs on disk: one result file each under `backtests/`, its artifacts beside it.
+
+A run exists once its result file does, which is written last; whatever a broken run left behind is
+invisible, and cleared away.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from perpdesk.backtest.artifacts import (
+    staged_folder,
+    write_artifacts,
+    write_json_atomically,
+)
+from perpdesk.backtest.manifest import run_manifest
+from perpdesk.backtest.runner import BacktestResult
+from perpdesk.domain.errors import DataRefused, UsageRefused
+from perpdesk.reports.round_trip import TRADE_COLUMNS
+
+SCHEMA_VERSION: Final = 1
+_RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """Where a finished run lies."""
+
+    run_id: str
+    result_path: Path
+    artifacts_dir: Path
+
+    def load(self) -> dict[str, Any]:
+        """Return the result file. Raises DataRefused where it cannot be read."""
+        try:
+            loaded: dict[str, Any] = json.loads(self.result_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataRefused(
+                f"{self.result_path} cannot be read: {error}",
+                next_step=f"Delete it: perpdesk backtest delete {self.run_id}",
+            ) from None
+        return loaded
+
+
+class BacktestCatalog:
+    """Results and artifacts below one data folder."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.results_dir = data_dir / "backtests"
+        self.artifacts_dir = data_dir / "artifacts"
+
+    # Writing.
+
+    def save(
+        self, result: BacktestResult, *, created_ms: int, seconds: dict[str, float]
+    ) -> StoredRun:
+        """Write a run's artifacts, then register it by its result file.
+
+        created_ms: wall time. seconds: how long each part of the run took, by name.
+        """
+        run_id = new_run_id(result, created_ms)
+        day = datetime.fromtimestamp(created_ms / 1000, UTC).strftime("%Y-%m-%d")
+        spec = result.spec
+        name = f"{'+'.join(spec.symbols)}_{result.strategy.name}_{spec.timeframe}_{run_id}.json"
+        stored = StoredRun(
+            run_id=run_id,
+            result_path=self.results_dir / day / name,
+            artifacts_dir=self.artifacts_dir / run_id,
+        )
+        with staged_folder(stored.artifacts_dir) as folder:
+            write_artifacts(result, folder, run_id=run_id, created_ms=created_ms)
+        try:
+            document = result_document(result, run_id=run_id)
+            timings = {"created_ms": created_ms, "seconds": seconds}
+            write_json_atomically(stored.result_path, {**document, "timings": timings})
+        except BaseException:
+            shutil.rmtree(stored.artifacts_dir, ignore_errors=True)
+            raise
+        return stored
+
+    # Reading.
+
+    def runs(self) -> list[StoredRun]:
+        """Return all finished runs, the latest first."""
+        found = []
+        for path in self.results_dir.glob("*/*.json"):
+            run_id = path.stem.rpartition("_")[2]
+            if _RUN_ID.fullmatch(run_id) and not path.name.startswith("."):
+                found.append(self._stored(run_id, path))
+        return sorted(found, key=lambda run: run.result_path.stat().st_mtime_ns, reverse=True)
+
+    def find(self, reference: str) -> StoredRun:
+        """Return the run whose id begins with `reference`, or the latest for "latest".
+
+        Raises UsageRefused where none or several do.
+        """
+        runs = self.runs()
+        if reference == "latest" and runs:
+            return runs[0]
+        found = [run for run in runs if run.run_id.startswith(reference)]
+        if len(found) == 1:
+            return found[0]
+        words = "several runs begin" if found else "no run begins"
+        raise UsageRefused(
+            f"{words} with {reference!r}",
+            next_step="`perpdesk backtest list` shows the runs and their ids.",
+        )
+
+    def _stored(self, run_id: str, path: Path) -> StoredRun:
+        return StoredRun(run_id=run_id, result_path=path, artifacts_dir=self.artifacts_dir / run_id)
+
+    # Deleting.
+
+    def delete(self, runs: Sequence[StoredRun]) -> None:
+        """Remove runs: first the result file, so that half a run never shows."""
+        for run in runs:
+            run.result_path.unlink(missing_ok=True)
+            shutil.rmtree(run.artifacts_dir, ignore_errors=True)
+            if run.result_path.parent.exists() and not any(run.result_path.parent.iterdir()):
+                run.result_path.parent.rmdir()
+
+
+def new_run_id(result: BacktestResult, created_ms: int) -> str:
+    """Return twelve hex digits from everything that decides the run, and from when it was made."""
+    parts = [
+        result.spec.content_hash(),
+        result.strategy_source_hash,
+        *(source.content_hash for source in result.data.sources),
+        str(created_ms),
+    ]
+    return hashlib.blake2b("|".join(parts).encode(), digest_size=6).hexdigest()
+
+
+def result_document(result: BacktestResult, *, run_id: str) -> dict[str, Any]:
+    """Return the full result: the same for the same inputs, but for the run id."""
+    trades = [{name: getattr(trip, name) for name in TRADE_COLUMNS} for trip in result.trips]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "strategy": result.strategy.key(),
+        "symbols": list(result.spec.symbols),
+        "metrics": result.metrics.as_dict(),
+        "signals": result.signals,
+        "stopped": result.stopped,
+        "trades": trades,
+        "manifest": run_manifest(result),
+    }

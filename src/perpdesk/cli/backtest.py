@@ -1,0 +1,470 @@
+"""`perpdesk backtest …`: run, list, show, compare, export, delete."""
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from perpdesk.cli.frame import console, emit, progress
+from perpdesk.domain.errors import StrategyFailed, UsageRefused
+
+if TYPE_CHECKING:
+    from perpdesk.backtest.catalog import StoredRun
+    from perpdesk.backtest.runner import BacktestResult
+    from perpdesk.bootstrap import BacktestServices
+    from perpdesk.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True, help="Run strategies over stored data, and keep and compare the results."
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+RunIds = Annotated[list[str], typer.Argument(help="Run ids or their beginnings, or 'latest'.")]
+
+_COMPARED: Final = (
+    "net_pnl",
+    "total_return",
+    "cagr",
+    "sharpe",
+    "sortino",
+    "calmar",
+    "max_drawdown",
+    "trade_count",
+    "win_rate",
+    "profit_factor",
+    "average_r_multiple",
+    "exposure",
+)
+
+
+@app.command()
+def run(
+    *,
+    spec: Annotated[
+        Path | None, typer.Option(help="YAML file with any of these options; options win over it.")
+    ] = None,
+    window: Annotated[str | None, typer.Option(help="Named window of the spec to run.")] = None,
+    venue: Annotated[str | None, typer.Option(help="binance, bybit or binance-spot.")] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option(help="Symbol; repeat for several on one account.")
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="Name, or name@version.")] = None,
+    timeframe: Annotated[str | None, typer.Option(help="Strategy timeframe, as in 1h.")] = None,
+    execution_timeframe: Annotated[
+        str | None, typer.Option(help="Execution timeframe; default: the finest stored.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="First day, UTC, as in 2023-01-01.")] = None,
+    end: Annotated[str | None, typer.Option(help="Day after the last, UTC.")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", help="Strategy parameter, as name=value.")
+    ] = None,
+    leverage: Annotated[str | None, typer.Option(help="Leverage of every symbol.")] = None,
+    margin_mode: Annotated[str | None, typer.Option(help="isolated or cross.")] = None,
+    risk_pct: Annotated[
+        str | None, typer.Option(help="Percent of equity at risk to the stop, per trade.")
+    ] = None,
+    notional: Annotated[str | None, typer.Option(help="Fixed value per trade, in quote.")] = None,
+    quantity: Annotated[str | None, typer.Option(help="Fixed quantity per trade, base.")] = None,
+    min_risk_reward: Annotated[
+        str | None, typer.Option(help="Signals below this ratio are denied; default 3.")
+    ] = None,
+    capital: Annotated[
+        str | None, typer.Option(help="USDT at the start; default SIMULATION_INITIAL_CAPITAL.")
+    ] = None,
+    vip_tier: Annotated[str | None, typer.Option(help="Fee tier by date; default VIP0.")] = None,
+    commission: Annotated[
+        str | None, typer.Option(help="One fee, as a fraction of notional, for every fill.")
+    ] = None,
+    slippage_bps: Annotated[
+        str | None, typer.Option(help="Slippage of takers; default SIMULATION_SLIPPAGE.")
+    ] = None,
+    slippage_model: Annotated[str | None, typer.Option(help="none, fixed or impact.")] = None,
+    limit_fill: Annotated[str | None, typer.Option(help="through or touch.")] = None,
+    max_volume_share: Annotated[
+        str | None, typer.Option(help="Part of a bar's volume we may take; 'none' for no limit.")
+    ] = None,
+    confirm_delay_ms: Annotated[
+        int | None, typer.Option(help="How long a human takes to confirm a signal.")
+    ] = None,
+    allow_gaps: Annotated[
+        bool | None, typer.Option("--allow-gaps", help="Run over holes in funding, marked amber.")
+    ] = None,
+    allow_lookahead: Annotated[
+        bool,
+        typer.Option("--allow-lookahead", help="Keep a run whose strategy looks ahead, marked."),
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of what is sampled; default 0.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Run one strategy over stored data and keep its result, artifacts and report."""
+    from perpdesk.backtest.spec import load_spec_values, read_spec
+    from perpdesk.bootstrap import backtest_services
+    from perpdesk.settings import load_settings
+
+    settings = load_settings()
+    values: dict[str, Any] = _defaults(settings)
+    values = _merged(values, load_spec_values(spec) if spec is not None else {})
+    given: dict[str, Any] = {
+        "window": window,
+        "venue": venue,
+        "symbols": tuple(symbol) if symbol else None,
+        "strategy": strategy,
+        "timeframe": timeframe,
+        "execution_timeframe": execution_timeframe,
+        "start": start,
+        "end": end,
+        "leverage": leverage,
+        "margin_mode": margin_mode,
+        "min_risk_reward": min_risk_reward,
+        "initial_capital": capital,
+        "limit_fill": limit_fill,
+        "confirm_delay_ms": confirm_delay_ms,
+        "allow_gaps": allow_gaps,
+        "seed": seed,
+        "sizing": _sizing(risk_pct=risk_pct, notional=notional, quantity=quantity),
+        "params": _params(param),
+        "fees": _without_none({"vip_tier": vip_tier, "commission": commission}),
+        "slippage": _slippage(slippage_model, slippage_bps),
+    }
+    values = _merged(values, _without_none(given))
+    if (start or end) and window is None:
+        values.pop("window", None)
+    if max_volume_share is not None:
+        share = max_volume_share
+        values["max_volume_share"] = None if share.lower() == "none" else share
+    _require(values)
+    checked = read_spec(values, origin=str(spec) if spec is not None else "the options")
+    services = backtest_services(settings)
+    began, created_ms = time.perf_counter(), time.time_ns() // 1_000_000
+    with progress(f"{checked.strategy} on {', '.join(checked.symbols)}", hidden=json_output) as bar:
+        result = services.runner.run(checked, progress=bar.update)
+    ran = time.perf_counter()
+    if not result.verdict.passed and not allow_lookahead:
+        raise StrategyFailed(
+            f"the strategy looks ahead, so its result means nothing: {result.verdict.text}",
+            next_step="Correct it, or keep the run, marked, with --allow-lookahead.",
+        )
+    seconds = {"run": round(ran - began, 3)}
+    stored = services.catalog.save(result, created_ms=created_ms, seconds=seconds)
+    document = {
+        "run_id": stored.run_id,
+        "result_path": stored.result_path,
+        "artifacts_dir": stored.artifacts_dir,
+        "report_path": stored.artifacts_dir / "tearsheet.html",
+        "metrics": result.metrics.as_dict(),
+        "signals": result.signals,
+        "lookahead": result.verdict.text,
+        "notes": result.notes,
+        "seconds": {**seconds, "artifacts": round(time.perf_counter() - ran, 3)},
+    }
+    emit(document, json_output=json_output, human=lambda: _print_result(result, stored))
+
+
+# Options.
+
+
+def _defaults(settings: "Settings") -> dict[str, Any]:
+    """Return what the settings say where neither options nor a spec do."""
+    return {
+        "venue": settings.exchange.value,
+        "initial_capital": settings.simulation_initial_capital,
+        "slippage": {"bps": settings.simulation_slippage},
+        "fees": {"commission": settings.simulation_commission},
+    }
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `below` overridden by `above`; mappings are merged, everything else replaced."""
+    result = dict(below)
+    for name, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
+        result[name] = {**result[name], **value} if both else value
+    return result
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None and value != {}}
+
+
+def _sizing(
+    *, risk_pct: str | None, notional: str | None, quantity: str | None
+) -> dict[str, str] | None:
+    rules = {"risk_pct": risk_pct, "notional": notional, "quantity": quantity}
+    given = [(rule, value) for rule, value in rules.items() if value is not None]
+    if len(given) > 1:
+        named = " and ".join(f"--{rule.replace('_', '-')}" for rule, _ in given)
+        raise UsageRefused(
+            f"{named} exclude each other", next_step="Give one way to size, not several."
+        )
+    return {"rule": given[0][0], "value": given[0][1]} if given else None
+
+
+def _slippage(model: str | None, bps: str | None) -> dict[str, str]:
+    return _without_none({"model": model, "bps": bps})
+
+
+def _params(given: Sequence[str] | None) -> dict[str, str] | None:
+    if not given:
+        return None
+    params = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            raise UsageRefused(
+                f"--param {item!r} is not name=value", next_step="Write, say, --param fast=21."
+            )
+        params[name.strip()] = value.strip()
+    return params
+
+
+def _require(values: Mapping[str, Any]) -> None:
+    needed = {"symbols": "--symbol", "strategy": "--strategy", "timeframe": "--timeframe"}
+    missing = [option for name, option in needed.items() if not values.get(name)]
+    if missing:
+        raise UsageRefused(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing",
+            next_step="Give it as an option, or in the file after --spec.",
+        )
+
+
+# Showing.
+
+
+def _print_result(result: "BacktestResult", stored: "StoredRun") -> None:
+    from rich.table import Table
+
+    from perpdesk.marketdata.gaps import utc_text
+    from perpdesk.reports.summary import summary_rows
+
+    spec, data = result.spec, result.data
+    title = (
+        f"{result.strategy.key()} on {', '.join(spec.symbols)} ({spec.venue}), {data.timeframe} "
+        f"executed on {data.execution_timeframe}"
+    )
+    table = Table(
+        title=title,
+        caption=f"{utc_text(data.start_ms)} to {utc_text(data.end_ms)} UTC",
+        show_header=False,
+        title_style="bold",
+    )
+    table.add_column(style="dim")
+    table.add_column(justify="right")
+    for label, value in summary_rows(result.metrics):
+        table.add_row(label, value)
+    table.add_row("Look-ahead", result.verdict.text)
+    console.print(table)
+    for note in result.notes:
+        console.print(f"[yellow]note:[/] {_escaped(note)}", soft_wrap=True, highlight=False)
+    console.print(f"run     {stored.run_id}", highlight=False)
+    console.print(f"result  {stored.result_path}", soft_wrap=True, highlight=False)
+    report = stored.artifacts_dir / "tearsheet.html"
+    console.print(f"report  {report}", soft_wrap=True, highlight=False)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _services() -> "BacktestServices":
+    from perpdesk.bootstrap import backtest_services
+    from perpdesk.settings import load_settings
+
+    return backtest_services(load_settings())
+
+
+def _row_of(stored: "StoredRun") -> dict[str, Any]:
+    loaded = stored.load()
+    manifest, metrics = loaded["manifest"], loaded["metrics"]
+    return {
+        "run_id": stored.run_id,
+        "created_ms": loaded["timings"]["created_ms"],
+        "strategy": loaded["strategy"],
+        "symbols": loaded["symbols"],
+        "timeframe": manifest["timeframe"],
+        "range": manifest["range"],
+        "params": manifest["strategy"]["params"],
+        **{name: metrics[name] for name in _COMPARED},
+        "result_path": stored.result_path,
+        "artifacts_dir": stored.artifacts_dir,
+    }
+
+
+@app.command("list")
+def list_runs(*, json_output: Json = False) -> None:
+    """List finished runs, the latest first."""
+    rows = [_row_of(stored) for stored in _services().catalog.runs()]
+
+    def human() -> None:
+        from rich.table import Table
+
+        from perpdesk.marketdata.gaps import utc_text
+
+        if not rows:
+            console.print("No runs yet. Start one: perpdesk backtest run --help")
+            return
+        table = Table()
+        for name in ("run", "when", "strategy", "symbols", "timeframe", "range"):
+            table.add_column(name)
+        for name in ("return", "Sharpe", "drawdown", "trades"):
+            table.add_column(name, justify="right")
+        for row in rows:
+            span = row["range"]
+            table.add_row(
+                row["run_id"],
+                utc_text(row["created_ms"] // 60_000 * 60_000),
+                row["strategy"],
+                ", ".join(row["symbols"]),
+                row["timeframe"],
+                f"{utc_text(span['start_ms'])[:10]} – {utc_text(span['end_ms'])[:10]}",
+                _shown("total_return", row["total_return"]),
+                _shown("sharpe", row["sharpe"]),
+                _shown("max_drawdown", row["max_drawdown"]),
+                str(row["trade_count"]),
+            )
+        console.print(table)
+
+    emit(rows, json_output=json_output, human=human)
+
+
+_FRACTIONS: Final = frozenset({"total_return", "cagr", "max_drawdown", "win_rate", "exposure"})
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    if name in _FRACTIONS:
+        return f"{value:.2%}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+@app.command()
+def show(
+    run_id: Annotated[str, typer.Argument(help="Run id or its beginning, or 'latest'.")],
+    *,
+    json_output: Json = False,
+) -> None:
+    """Show one run: metrics, spec, notes and where its files are."""
+    stored = _services().catalog.find(run_id)
+    loaded = stored.load()
+    document = {**loaded, "result_path": stored.result_path, "artifacts_dir": stored.artifacts_dir}
+
+    def human() -> None:
+        from rich.table import Table
+
+        table = Table(title=f"run {stored.run_id}: {loaded['strategy']}", show_header=False)
+        table.add_column(style="dim")
+        table.add_column(justify="right")
+        for name, value in loaded["metrics"].items():
+            if value is None or isinstance(value, int | float):
+                table.add_row(name, _shown(name, value))
+        console.print(table)
+        for name, value in loaded["manifest"]["strategy"]["params"].items():
+            console.print(f"parameter {name} = {value}", highlight=False)
+        for note in loaded["manifest"]["notes"]:
+            console.print(f"[yellow]note:[/] {_escaped(note)}", soft_wrap=True, highlight=False)
+        console.print(f"report  {stored.artifacts_dir / 'tearsheet.html'}", soft_wrap=True)
+
+    emit(document, json_output=json_output, human=human)
+
+
+@app.command()
+def compare(run_ids: RunIds, *, json_output: Json = False) -> None:
+    """Put runs side by side: metrics, and what differs between their specs."""
+    catalog = _services().catalog
+    runs = [catalog.find(run_id) for run_id in run_ids]
+    if len(runs) < 2:
+        raise UsageRefused("one run cannot be compared", next_step="Name at least two.")
+    loaded = [stored.load() for stored in runs]
+    specs = [_flat(one["manifest"]["spec"]) for one in loaded]
+    names = list(dict.fromkeys(name for each in specs for name in each))
+    differing = [name for name in names if len({str(each.get(name)) for each in specs}) > 1]
+    differences = {name: [each.get(name) for each in specs] for name in differing}
+    metrics = {name: [one["metrics"][name] for one in loaded] for name in _COMPARED}
+    document = {
+        "runs": [stored.run_id for stored in runs],
+        "metrics": metrics,
+        "spec": differences,
+    }
+
+    def human() -> None:
+        from rich.table import Table
+
+        table = Table("", *(stored.run_id for stored in runs))
+        for name, values in differences.items():
+            table.add_row(name, *(str(value) for value in values), style="dim")
+        table.add_section()
+        for name, values in metrics.items():
+            table.add_row(name, *(_shown(name, value) for value in values))
+        console.print(table)
+
+    emit(document, json_output=json_output, human=human)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            result |= _flat(value, f"{prefix}{name}.")
+        else:
+            result[f"{prefix}{name}"] = value
+    return result
+
+
+@app.command()
+def export(
+    run_id: Annotated[str, typer.Argument(help="Run id or its beginning, or 'latest'.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder to create, or a new file .zip.")],
+    *,
+    json_output: Json = False,
+) -> None:
+    """Copy a run's result and artifacts into one folder or one zip file."""
+    stored = _services().catalog.find(run_id)
+    if to.exists():
+        raise UsageRefused(f"{to} exists already", next_step="Name a new folder or file.")
+    folder = to.with_name(f".{to.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        shutil.copytree(stored.artifacts_dir, folder)
+        shutil.copy2(stored.result_path, folder / "result.json")
+        if to.suffix == ".zip":
+            packed = Path(shutil.make_archive(str(folder), "zip", folder))
+            packed.rename(to)
+        else:
+            folder.rename(to)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    emit(
+        {"run_id": stored.run_id, "exported_to": to},
+        json_output=json_output,
+        human=lambda: console.print(f"exported run {stored.run_id} to {to}", soft_wrap=True),
+    )
+
+
+@app.command()
+def delete(
+    run_ids: Annotated[list[str] | None, typer.Argument(help="Run ids or beginnings.")] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Delete every run.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Delete runs with their artifacts."""
+    catalog = _services().catalog
+    if every == bool(run_ids):
+        raise UsageRefused(
+            "name the runs to delete, or give --all", next_step="`perpdesk backtest list` helps."
+        )
+    runs = catalog.runs() if every else [catalog.find(run_id) for run_id in run_ids or ()]
+    if runs and not yes and not json_output:
+        typer.confirm(f"Delete {len(runs)} run(s) and their artifacts?", abort=True)
+    catalog.delete(runs)
+    emit(
+        {"deleted": [stored.run_id for stored in runs]},
+        json_output=json_output,
+        human=lambda: console.print(f"deleted {len(runs)} run(s)"),
+    )
