@@ -24,7 +24,7 @@ from perpdesk.marketdata.candle_store import CandleStore
 from perpdesk.marketdata.importers import Imported, inspect_file
 from perpdesk.marketdata.instrument_records import day_ms
 from perpdesk.marketdata.instruments import InstrumentBook, import_exchange_answer
-from perpdesk.marketdata.series import SeriesKey, WriteReport
+from perpdesk.marketdata.series import SeriesKey, WriteReport, canonical_name
 from perpdesk.marketdata.store_check import SeriesCheck, check_series, unlisted_folders
 from perpdesk.marketdata.table_files import TABLE_SUFFIXES
 from perpdesk.marketdata.times import parse_utc_offset
@@ -142,7 +142,13 @@ def list_(json_output: JsonOption = False) -> None:
     """List what is stored."""
     target = store()
     found = target.series()
-    emit(found, json_output=json_output, human=lambda: show_list(found, target.root))
+    documents: list[dict[str, object]] = [
+        {"series": str(one.key)}
+        | {field.name: getattr(one, field.name) for field in fields(one)}
+        | {"timeframe": canonical_name(one.timeframe) if one.timeframe else None}
+        for one in found
+    ]
+    emit(documents, json_output=json_output, human=lambda: show_list(found, target.root))
 
 
 @app.command()

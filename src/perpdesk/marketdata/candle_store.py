@@ -20,7 +20,7 @@ import numpy as np
 
 from perpdesk.domain.candles import Candles, DataKind, FundingRates, Timeframe, Trades, Venue
 from perpdesk.domain.errors import DataRefused
-from perpdesk.marketdata.atomic_files import disk_errors
+from perpdesk.marketdata.atomic_files import disk_errors, exclusive
 from perpdesk.marketdata.integrity import check_candles, check_funding, check_trades, require_sound
 from perpdesk.marketdata.manifest import Manifest, Part
 from perpdesk.marketdata.parquet_parts import Columns, PartDamaged, decode_into, empty_columns
@@ -190,7 +190,7 @@ class CandleStore:
         key = SeriesKey(venue=venue, symbol=symbol, kind=kind, timeframe=timeframe)
         folder = key.folder(self.root)
         self.manifest(key)
-        with disk_errors(f"deleting {key}"):
+        with disk_errors(f"deleting {key}"), exclusive(folder):
             doomed = folder.with_name(f"_deleted-{folder.name}")
             shutil.rmtree(doomed, ignore_errors=True)
             folder.rename(doomed)

@@ -12,6 +12,9 @@ from perpdesk.domain.candles import HOUR_MS, FundingRates, Timeframe, Times
 LONGEST_FUNDING_INTERVAL_MS: Final = 8 * HOUR_MS
 """No venue of ours settles less often."""
 
+SAME_SETTLEMENT_MS: Final = 60_000
+"""Venues stamp a settlement some ms past the hour, and never settle twice within a minute."""
+
 _NEIGHBORS: Final = 4
 
 

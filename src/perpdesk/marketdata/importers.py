@@ -35,7 +35,7 @@ from perpdesk.marketdata.integrity import (
 )
 from perpdesk.marketdata.series import SeriesKey
 from perpdesk.marketdata.table_files import TableFile, read_table
-from perpdesk.marketdata.times import utc_ms
+from perpdesk.marketdata.times import as_whole_numbers, utc_ms
 
 Rows = Candles | FundingRates | Trades
 
@@ -156,6 +156,8 @@ class _Reader:
         column = self.column(field)
         if pa.types.is_integer(column.type):
             return self.in_order(np.asarray(column.to_numpy(), np.int64))
+        if (numbers := as_whole_numbers(column)) is not None:
+            return self.in_order(numbers)
         texts = [str(text) for text in column.to_pylist()]
         try:
             ids = [
@@ -170,16 +172,17 @@ class _Reader:
         column = self.column("side")
         if pa.types.is_boolean(column.type):
             return self.in_order(np.asarray(column.to_numpy(), np.bool_))
-        texts = [str(text).strip().lower() for text in column.to_pylist()]
-        meaning = {"true": True, "false": False, "sell": True, "buy": False, "1": True, "0": False}
-        for row, text in enumerate(texts, 1):
-            if text not in meaning:
-                raise DataRefused(
-                    f"{self.file.path}: row {row:,}, {self.layout.columns['side']} = {text!r}: "
-                    "is neither buy nor sell",
-                    next_step="Get the file again.",
-                )
-        return self.in_order(np.array([meaning[text] for text in texts], np.bool_))
+        words = pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string())))
+        is_sell = pc.is_in(words, pa.array(["true", "sell", "1"]))
+        is_known = pc.or_(is_sell, pc.is_in(words, pa.array(["false", "buy", "0"])))
+        unknown = pc.index(is_known, pa.scalar(False)).as_py()
+        if unknown >= 0:
+            raise DataRefused(
+                f"{self.file.path}: row {unknown + 1:,}, {self.layout.columns['side']} = "
+                f"{column[unknown].as_py()!r}: is neither buy nor sell",
+                next_step="Get the file again.",
+            )
+        return self.in_order(np.asarray(is_sell.to_numpy(), np.bool_))
 
     def _not_a_number(self, field: str, texts: list[str]) -> DataRefused:
         for row, text in enumerate(texts, 1):

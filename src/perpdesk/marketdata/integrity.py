@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from perpdesk.domain.candles import Candles, DataKind, FundingRates, Timeframe, Times, Trades
-from perpdesk.marketdata.gaps import Gap, bar_numbers, funding_gaps, gaps, utc_text
+from perpdesk.marketdata.gaps import (
+    SAME_SETTLEMENT_MS,
+    Gap,
+    bar_numbers,
+    funding_gaps,
+    gaps,
+    utc_text,
+)
 from perpdesk.marketdata.integrity_report import (
     IntegrityReport,
     Origin,
@@ -80,6 +87,10 @@ def check_funding(
     problems = list(_time_problems(funding.ts_ms, origin, strictly=True))
     if now_ms is not None:
         problems.extend(_future_problem(funding.ts_ms, funding.ts_ms > now_ms, now_ms, origin))
+    if not problems:
+        near = np.concatenate(([False], np.diff(funding.ts_ms) < SAME_SETTLEMENT_MS))
+        message = "is within a minute of the row before: one settlement, twice"
+        problems.extend(first_problem("time", funding.ts_ms, near, message, origin))
     rate, mark = funding.rate, funding.mark_price
     problems.extend(first_problem("rate", rate, ~np.isfinite(rate), "is not a number", origin))
     problems.extend(

@@ -16,7 +16,7 @@ from perpdesk.marketdata.atomic_files import (
     sync_folder,
     write_durably,
 )
-from perpdesk.marketdata.gaps import bar_numbers, funding_gaps, gaps
+from perpdesk.marketdata.gaps import SAME_SETTLEMENT_MS, bar_numbers, funding_gaps, gaps
 from perpdesk.marketdata.manifest import Manifest, Part
 from perpdesk.marketdata.parquet_parts import (
     Columns,
@@ -181,7 +181,12 @@ def require_same_source(key: SeriesKey, stored: Manifest | None, source: str) ->
 
 
 def _row_keys(kind: DataKind, columns: Columns) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Return what names a row, most significant first: its time, for trades also its id."""
+    """Return what names a row, most significant first: its time, for trades also its id.
+
+    Two sources give one settlement some ms apart, so funding is named by its minute.
+    """
+    if kind is DataKind.FUNDING:
+        return [(columns["ts_ms"] + SAME_SETTLEMENT_MS // 2) // SAME_SETTLEMENT_MS]
     names = ("ts_ms", "trade_id") if kind is DataKind.TRADES else ("ts_ms",)
     return [columns[name] for name in names]
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from perpdesk.domain.candles import Times
 from perpdesk.domain.errors import DataRefused, UsageRefused
@@ -50,6 +51,8 @@ def utc_ms(
         raise _local_time(path, field, str(column[0].as_py()))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _from_counts(_numbers(column, path, field), path, field)
+    if (counts := as_whole_numbers(column)) is not None:
+        return _from_counts(counts, path, field)
     texts = column.to_pylist()
     if texts and _is_count(texts[0]):
         return _from_counts(_parsed(texts, path, field), path, field)
@@ -87,23 +90,26 @@ def _numbers(column: pa.ChunkedArray, path: str, field: str) -> Counts:
     return values
 
 
+def as_whole_numbers(column: pa.ChunkedArray) -> Times | None:
+    """Return a text column as int64, None where any text is not a whole number."""
+    try:
+        return np.asarray(pc.utf8_trim_whitespace(column).cast(pa.int64()).to_numpy(), np.int64)
+    except pa.ArrowException:
+        return None
+
+
 def _is_count(text: str) -> bool:
     return re.fullmatch(r"\s*\d+(\.\d+)?([eE][+]?\d+)?\s*", text) is not None
 
 
 def _parsed(texts: list[str], path: str, field: str) -> Counts:
-    array = np.array(texts, dtype=np.str_)
-    try:
-        return array.astype(np.int64)
-    except ValueError:
-        pass
     for row, text in enumerate(texts, 1):
         if not _is_count(text):
             raise DataRefused(
                 f"{path}: row {row:,}, {field} = {text!r}: is not a time",
                 next_step="Remove the row, or get the file again.",
             )
-    return array.astype(np.float64)
+    return np.array(texts, dtype=np.str_).astype(np.float64)
 
 
 def _from_counts(counts: Counts, path: str, field: str) -> Times:

@@ -74,7 +74,8 @@ def test_import_then_list_then_check(run: Run, run_json: Run, tmp_path: Path) ->
     assert code == 0
     assert "binance BTCUSDT 5m: 24 rows from k.csv" in out
     (series,) = run_json("list")
-    assert (series["venue"], series["symbol"], series["rows"]) == ("binance", "BTCUSDT", 24)
+    assert (series["series"], series["rows"]) == ("binance BTCUSDT 5m", 24)
+    assert (series["venue"], series["symbol"], series["timeframe"]) == ("binance", "BTCUSDT", "5m")
     assert "binance BTCUSDT 5m" in run("list")[1]
     checked = run_json("check")
     assert checked["sound"] is True
@@ -100,6 +101,21 @@ def test_a_folder_of_files_is_imported_as_one_series(
     (folder / "notes.txt").write_text("not data")
     document = run_json("import", folder, *FIVE)
     assert [file["rows_stored"] for file in document["files"]] == [10, 20]
+
+
+def test_every_kind_is_imported(run_json: Run, tmp_path: Path) -> None:
+    base = ("--venue", "bybit", "--symbol", "BTCUSDT")
+    trades = tmp_path / "t.csv"
+    trades.write_text(f"ts,id,price,qty,side\n{START_MS},1,100,0.5,buy\n{START_MS},2,99,1,sell\n")
+    rates = tmp_path / "f.csv"
+    rates.write_text(f"ts,rate\n{START_MS},0.0001\n{START_MS + 28_800_000},-0.0002\n")
+    marks = kline_file(tmp_path / "m.csv")
+    run_json("import", trades, *base, "--kind", "trades")
+    run_json("import", rates, *base, "--kind", "funding")
+    run_json("import", marks, *base, "--kind", "mark", "--timeframe", "5m")
+    found = {(one["kind"], one["rows"], one["timeframe"]) for one in run_json("list")}
+    assert found == {("trades", 2, None), ("funding", 2, None), ("mark", 24, "5m")}
+    assert run_json("check")["sound"] is True
 
 
 def test_nothing_is_stored_where_one_of_several_files_is_refused(

@@ -161,6 +161,16 @@ def test_trades_of_one_millisecond_are_told_apart_by_their_id(store: CandleStore
     assert store.write_trades(make_trades(4)).rows_unchanged == 4
 
 
+def test_one_settlement_from_two_sources_is_kept_once(store: CandleStore) -> None:
+    store.write_funding(make_funding([0, 8, 16]))
+    late = make_funding([8, 16, 24])
+    late.ts_ms[:] += 3
+    report = store.write_funding(late)
+    assert (report.rows_added, report.rows_replaced, report.rows_total) == (1, 2, 4)
+    read = store.funding(Venue.BINANCE, "BTCUSDT")
+    assert ((read.ts_ms - START_MS) % 1000).tolist() == [0, 3, 3, 3]
+
+
 def test_writing_the_same_rows_again_touches_no_file(store: CandleStore) -> None:
     store.write_candles(make_candles(10))
     before = {path: path.stat().st_mtime_ns for path in folder_of(store).glob("*.parquet")}

@@ -145,6 +145,13 @@ def test_a_funding_mark_price_may_be_missing_but_not_wrong() -> None:
     assert (problem.row, problem.field, problem.value) == (2, "mark_price", "-5.0")
 
 
+def test_one_settlement_given_twice_some_milliseconds_apart_is_refused() -> None:
+    funding = make_funding([0, 8, 8.0001, 16])
+    (problem,) = check_funding(funding).problems
+    assert (problem.row, problem.field) == (3, "time")
+    assert "one settlement, twice" in problem.message
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("price", 0.0), ("price", np.nan), ("quantity", -1.0)]
 )
