@@ -124,6 +124,17 @@ def test_a_stop_moved_before_the_entry_filled_is_the_initial_stop() -> None:
     assert trip.r_multiple == 2.0
 
 
+def test_of_several_legs_the_first_of_each_kind_counts() -> None:
+    log = bracketed_long()
+    log.accept("target2", SELL, OrderPurpose.TAKE_PROFIT, price="130", parent="entry")
+    log.accept("stop2", SELL, OrderPurpose.STOP_LOSS, trigger="90", parent="entry")
+    log.amend("target", trigger="116")
+    log.amend("target2", trigger="131")
+    log.fill(BUY, "1", "100")
+    (trip,) = round_trips(log.events)
+    assert [trip.stop_loss, trip.take_profit] == [95, 116]
+
+
 def test_a_stop_placed_after_the_fill_counts_as_the_initial_stop() -> None:
     log = EventLog()
     log.fill(SELL, "1", "100", order="short")
