@@ -5,7 +5,7 @@ Amounts of quote currency are kept to 1e-8, as both venues book them, so that th
 kept in `int64` atoms.
 """
 
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
 from typing import Final
 
 EXACT: Final = Context(prec=96, rounding=ROUND_DOWN)
@@ -28,6 +28,11 @@ def product(*factors: Decimal) -> Decimal:
     for factor in factors:
         result = EXACT.multiply(result, factor)
     return result
+
+
+def share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """Return amount x part / whole, far beyond any digit that is kept."""
+    return EXACT.divide(EXACT.multiply(amount, part), whole)
 
 
 def truncate_amount(amount: Decimal) -> Decimal:
@@ -60,12 +65,14 @@ def round_ratio(numerator: int, denominator: int) -> int:
 
 def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
     """Return the largest multiple of `step` not above `quantity` (for sizes: never risk more)."""
-    return (quantity / step).to_integral_value(ROUND_FLOOR) * step
+    whole = quantity // step * step
+    return whole - step if whole > quantity else whole
 
 
 def ceil_to_step(quantity: Decimal, step: Decimal) -> Decimal:
     """Return the smallest multiple of `step` not below `quantity`."""
-    return (quantity / step).to_integral_value(ROUND_CEILING) * step
+    whole = quantity // step * step
+    return whole + step if whole < quantity else whole
 
 
 def round_to_tick(price: Decimal, tick: Decimal) -> Decimal:

@@ -102,8 +102,8 @@ def check_order(
 ) -> Refusal | None:
     """Return the first rule that the order breaks, or None if it is legal.
 
-    mark_price: quote; notional and price band are judged by it. Reduce-only orders are exempt from
-    the minimum notional.
+    mark_price: quote; notional and price band are judged by it, and not at all where it is zero
+    because nothing has traded yet. Reduce-only orders are exempt from the minimum notional.
     """
     return (
         _check_prices(request, instrument, mark_price)
@@ -151,8 +151,11 @@ def _check_prices(
     if request.type.is_limit and request.price is None:
         return refusal(venue, Rule.MISSING_PRICE, f"a {request.type} order needs a price")
     trailing = request.type is OrderType.TRAILING_STOP_MARKET
-    if trailing and request.trailing is None:
-        return refusal(venue, Rule.MISSING_PRICE, "a trailing stop needs its callback rate")
+    if trailing:
+        callback = ZERO if request.trailing is None else request.trailing.callback_rate
+        if not ZERO < callback < ONE:
+            reason = "a trailing stop needs a callback rate between 0 and 1, as 0.01 for 1 %"
+            return refusal(venue, Rule.MISSING_PRICE, reason)
     if request.type.is_conditional and not trailing and request.trigger_price is None:
         return refusal(venue, Rule.MISSING_PRICE, f"a {request.type} order needs a trigger price")
     if request.time_in_force is TimeInForce.GTD and request.expire_ms is None:
@@ -165,7 +168,7 @@ def _check_prices(
                 f"{name} {plain(price)} is not a positive multiple of the tick {plain(tick)}; the "
                 f"nearest is {plain(max(tick, round_to_tick(price, tick)))}",
             )
-    if request.type is OrderType.LIMIT and request.price is not None:
+    if mark_price and request.type is OrderType.LIMIT and request.price is not None:
         return _check_band(request.side, request.price, instrument, mark_price)
     return None
 
@@ -191,6 +194,8 @@ def _check_notional(
     if request.reduce_only or request.close_position or request.quantity is None:
         return None
     price = request.price if request.price is not None else mark_price
+    if not price:
+        return None
     notional = request.quantity * price
     if notional >= instrument.min_notional:
         return None

@@ -5,14 +5,13 @@ Amounts are kept on the 1e-8 grid by the venue's rounding, so cash is exactly th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
 from perpdesk.domain.account import AccountState, LedgerKind, MarginMode, Position
-from perpdesk.domain.candles import DAY_MS
 from perpdesk.domain.events import FundingSettlement
 from perpdesk.domain.instrument import FeeRates
-from perpdesk.domain.numbers import ZERO, product, truncate_amount
+from perpdesk.domain.numbers import ATOM, EXACT, ZERO, product, share, truncate_amount
 from perpdesk.domain.order import Liquidity, Side
 from perpdesk.domain.signal import PositionSide
 from perpdesk.simulation.fees import trade_fee
@@ -28,6 +27,7 @@ from perpdesk.simulation.margin import (
 )
 from perpdesk.simulation.state import SymbolState
 
+NEVER_MS: Final = 1 << 62
 NO_MARGIN: Final = PositionMargin(notional=ZERO, unrealized=ZERO, initial=ZERO, maintenance=ZERO)
 
 
@@ -64,10 +64,11 @@ class Accounting:
         """Move the position by one trade and book its profit and fee.
 
         Crossing zero closes what is open, then opens anew. fee: quote, when it is not the
-        schedule's (liquidations).
+        schedule's: a liquidation, which takes loss and fee from the isolated margin itself, while
+        any other close releases the margin's share to the account.
         """
         amount = state.rules.amount
-        realized = ZERO
+        realized, margin = ZERO, state.isolated_margin
         closing = min(state.reducible_quantity(side), quantity)
         if closing:
             realized = self._close(state, side, closing, price)
@@ -79,9 +80,12 @@ class Accounting:
             state.entry_value += value * side.sign
             if state.margin_mode is MarginMode.ISOLATED:
                 state.isolated_margin += amount(initial_margin(value, state.leverage))
+        rates = self.fee_rates(state, ts_ms)
+        state.close_fee_rate = rates.taker
         if fee is None:
-            rates = self.fee_rates(state, ts_ms)
             fee = amount(trade_fee(quantity, price, rates, liquidity))
+        elif state.signed_quantity and state.margin_mode is MarginMode.ISOLATED:
+            state.isolated_margin = margin + realized - fee
         self.ledger.book(ts_ms, fee_kind, state.symbol, -fee)
         return BookedFill(fee=fee, realized_pnl=realized)
 
@@ -92,8 +96,8 @@ class Accounting:
         if quantity == held:
             entry_value, margin = state.entry_value, state.isolated_margin
         else:
-            entry_value = amount(state.entry_value * quantity / held)
-            margin = amount(state.isolated_margin * quantity / held)
+            entry_value = amount(share(state.entry_value, quantity, held))
+            margin = amount(share(state.isolated_margin, quantity, held))
         exit_value = amount(product(quantity, price))
         realized = -side.sign * exit_value - entry_value
         state.signed_quantity += quantity * side.sign
@@ -102,11 +106,13 @@ class Accounting:
         return realized
 
     def fee_rates(self, state: SymbolState, ts_ms: int) -> FeeRates:
-        """Return the rates in force at `ts_ms`; looked up once per day and symbol."""
-        day = ts_ms // DAY_MS
-        if day != state.fee_rates_day:
+        """Return the rates in force at `ts_ms`; looked up once per period of the schedule."""
+        if not state.fee_rates_from_ms <= ts_ms < state.fee_rates_until_ms:
+            periods = state.instrument.fees.periods
             state.fee_rates = state.instrument.fees.at(ts_ms)
-            state.fee_rates_day = day
+            starts = [period.valid_from_ms for period in periods[1:]]
+            state.fee_rates_from_ms = max((at for at in starts if at <= ts_ms), default=-NEVER_MS)
+            state.fee_rates_until_ms = min((at for at in starts if at > ts_ms), default=NEVER_MS)
         return state.fee_rates
 
     def settle_funding(self, state: SymbolState, settlement: FundingSettlement) -> Decimal:
@@ -144,7 +150,7 @@ class Accounting:
             entry_value=state.entry_value,
             mark_price=state.mark_price,
             leverage=state.leverage,
-            taker_rate=state.fee_rates.taker,
+            taker_rate=state.close_fee_rate,
         )
 
     def account(self, ts_ms: int) -> AccountState:
@@ -191,24 +197,44 @@ class Accounting:
         side = state.side
         if side is None or not state.rules.reserves_close_fee:
             return ZERO
-        rate = state.fee_rates.taker
-        value = abs(state.entry_value)
+        value, rate = abs(state.entry_value), state.close_fee_rate
         return state.rules.amount(fee_to_close(side, value, state.leverage, rate))
 
+    def freed_by_closing(self, state: SymbolState, price: Decimal, ts_ms: int) -> Decimal:
+        """Return the quote that closing the position as taker at `price` adds to what is free."""
+        value = product(state.signed_quantity, price)
+        gained = value - state.entry_value - abs(value) * self.fee_rates(state, ts_ms).taker
+        if state.margin_mode is MarginMode.ISOLATED:
+            return gained + state.isolated_margin + self._close_fee(state)
+        margin = self.margin_of(state)
+        return gained - margin.unrealized + margin.initial
+
     def cost_of(
-        self, state: SymbolState, side: Side, quantity: Decimal, price: Decimal, ts_ms: int
+        self,
+        state: SymbolState,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        ts_ms: int,
+        *,
+        open_loss: Decimal | None = None,
     ) -> Decimal:
-        """Return the quote that `quantity` of an opening order at `price` binds."""
+        """Return the quote that `quantity` of an opening order at `price` binds.
+
+        open_loss: quote that it would open with; None asks the latest mark.
+        """
         if not quantity:
             return ZERO
-        loss = max(ZERO, side.sign * (price - state.mark_price)) * quantity
+        if open_loss is None:
+            mark = state.mark_price or price
+            open_loss = max(ZERO, side.sign * (price - mark)) * quantity
         cost = order_cost(
             venue=state.instrument.venue,
             side=PositionSide.LONG if side is Side.BUY else PositionSide.SHORT,
             notional=quantity * price,
             leverage=state.leverage,
             taker_rate=self.fee_rates(state, ts_ms).taker,
-            open_loss=loss,
+            open_loss=open_loss,
         )
         return truncate_amount(cost)
 
@@ -238,24 +264,20 @@ class Accounting:
                 behind += margin.unrealized - margin.maintenance
         return behind
 
+    def margin_to_lose(self, state: SymbolState) -> Decimal:
+        """Return all that a liquidation may take: what is behind the position and its reserves."""
+        behind = self.margin_behind(state)
+        if state.margin_mode is MarginMode.ISOLATED:
+            return behind + self._close_fee(state)
+        return behind
+
     def liquidation_price(self, state: SymbolState) -> Decimal | None:
         """Return the mark price that liquidates the symbol's position, None if none does."""
         side = state.side
         if side is None:
             return None
         value = abs(state.entry_value)
-        balance = self.margin_behind(state)
-        if state.rules.reserves_close_fee:
-            if state.margin_mode is MarginMode.ISOLATED:
-                balance = isolated_balance_uta(
-                    side=side,
-                    entry_value=value,
-                    leverage=state.leverage,
-                    extra_margin=balance - value / state.leverage,
-                    taker_rate=state.fee_rates.taker,
-                )
-            else:
-                balance -= self._close_fee(state)
+        balance = self._balance_at_entry(state, side)
         return liquidation_price(
             state.instrument,
             side=side,
@@ -264,16 +286,31 @@ class Accounting:
             balance=balance,
         )
 
+    def _balance_at_entry(self, state: SymbolState, side: PositionSide) -> Decimal:
+        """Return what the position may lose before its fee to close is touched, in quote."""
+        behind = self.margin_behind(state)
+        if not state.rules.reserves_close_fee:
+            return behind
+        if state.margin_mode is MarginMode.CROSS:
+            return behind - self._close_fee(state)
+        value = abs(state.entry_value)
+        return isolated_balance_uta(
+            side=side,
+            entry_value=value,
+            leverage=state.leverage,
+            extra_margin=behind - value / state.leverage,
+            taker_rate=state.close_fee_rate,
+        )
+
     def bankruptcy_price(self, state: SymbolState) -> Decimal:
         """Return the price at which closing the position leaves nothing behind it.
 
-        The fee to close is paid from what Bybit reserved for it, so it is not taken off here.
+        On Bybit the fee to close at this price is left: it was reserved beside the margin. The
+        price is put on the 1e-8 grid so that closing there never loses more than what is behind.
         """
         side = state.side
         assert side is not None
-        behind = self.margin_behind(state)
-        if state.margin_mode is MarginMode.CROSS:
-            behind -= self._close_fee(state)
-        value = abs(state.entry_value)
-        price = (value - side.sign * behind) / abs(state.signed_quantity)
-        return max(ZERO, price)
+        behind = self._balance_at_entry(state, side)
+        price = (abs(state.entry_value) - side.sign * behind) / abs(state.signed_quantity)
+        mode = ROUND_CEILING if side is PositionSide.LONG else ROUND_FLOOR
+        return max(ZERO, price.quantize(ATOM, mode, EXACT))

@@ -116,7 +116,9 @@ class Exchange:
         self._matcher.at_open(state, bar)
         for settlement in bar.funding:
             self._settle(state, settlement)
-        self._liquidator.check(state, state.mark_price)
+            self._liquidator.check(state, state.mark_price)
+        if not bar.funding:
+            self._liquidator.check(state, state.mark_price)
         self.journal.ts_ms = bar.close_ms - 1
         self._matcher.along_path(state, bar)
         state.last_price, state.mark_price = bar.last.close, bar.mark.close
@@ -142,7 +144,7 @@ class Exchange:
         """Stop the account once it is blown, or too small for the smallest legal order."""
         if self.stopped is not None or not self.journal.events:
             return
-        cause = self._finished(state)
+        cause = self._finished()
         if cause is None:
             return
         self.stopped = cause
@@ -152,12 +154,14 @@ class Exchange:
             AccountStopped, cause=cause, equity=account.equity, free_margin=account.free_margin
         )
 
-    def _finished(self, state: SymbolState) -> StopCause | None:
+    def _finished(self) -> StopCause | None:
         if self.ledger.cash <= ZERO and self.accounting.account(self.now_ms).equity <= ZERO:
             return StopCause.ACCOUNT_BLOWN
-        if any(other.signed_quantity or other.orders for other in self.symbols.values()):
+        states = self.symbols.values()
+        if any(state.signed_quantity or state.orders for state in states):
             return None
-        if self.accounting.free_for_orders() < self._smallest_cost(state):
+        free = self.accounting.free_for_orders()
+        if all(free < self._smallest_cost(state) for state in states if state.last_price):
             return StopCause.INSUFFICIENT_FREE_MARGIN
         return None
 
@@ -167,7 +171,9 @@ class Exchange:
         quantity = max(
             rules.min_quantity, ceil_to_step(rules.min_notional / price, rules.step_size)
         )
-        return self.accounting.cost_of(state, Side.BUY, quantity, price, self.now_ms)
+        return self.accounting.cost_of(
+            state, Side.BUY, quantity, price, self.now_ms, open_loss=ZERO
+        )
 
     # Quiet bars.
 

@@ -11,7 +11,7 @@ from perpdesk.domain.events import (
     OrderFilled,
     OrderRejected,
 )
-from perpdesk.domain.numbers import ONE, ZERO, floor_to_step, plain
+from perpdesk.domain.numbers import ZERO, floor_to_step
 from perpdesk.domain.order import (
     ClientOrderId,
     Liquidity,
@@ -22,8 +22,9 @@ from perpdesk.domain.order import (
     Side,
     TimeInForce,
 )
-from perpdesk.domain.order_rules import Rule, refusal
+from perpdesk.domain.order_rules import Refusal
 from perpdesk.simulation.accounting import Accounting
+from perpdesk.simulation.admission import opening_fault
 from perpdesk.simulation.journal import Journal
 from perpdesk.simulation.settings import ExchangeSettings
 from perpdesk.simulation.slippage import worsened
@@ -73,7 +74,7 @@ class Execution:
         paid = worsened(price, side, rate, state.instrument.tick_size)
         if limit is not None and (paid - limit) * side.sign > ZERO:
             paid = limit
-        if not order.reserved and not self._can_afford(state, order, quantity, paid):
+        if not self._can_open(state, order, quantity, paid):
             return
         lost = (paid - price) * side.sign * quantity
         self._trade(state, order, quantity, paid, Liquidity.TAKER, max(ZERO, lost))
@@ -83,13 +84,15 @@ class Execution:
     ) -> None:
         """Fill a limit order at `price`, as far as the bar's volume goes."""
         quantity = self._fillable(state, order)
-        if quantity:
+        assert order.price is not None
+        if quantity and self._can_open(state, order, quantity, order.price, resting=True):
             self._trade(state, order, quantity, price, liquidity, ZERO)
 
     def _fillable(self, state: SymbolState, order: WorkingOrder) -> Decimal:
         """Return how much may fill now; an order that can never fill is canceled."""
         if order.request.close_position:
-            order.quantity = order.filled + state.reducible_quantity(order.request.side)
+            # Only now is its size known; it is told before the fill.
+            self.resize(state, order, order.filled + state.reducible_quantity(order.request.side))
         quantity = order.leaves
         if order.request.reduce_only or order.request.close_position:
             quantity = min(quantity, state.reducible_quantity(order.request.side))
@@ -103,45 +106,61 @@ class Execution:
             return ZERO
         return min(quantity, floor_to_step(self.volume_left, state.instrument.step_size))
 
-    def _can_afford(
-        self, state: SymbolState, order: WorkingOrder, quantity: Decimal, price: Decimal
+    def _can_open(
+        self,
+        state: SymbolState,
+        order: WorkingOrder,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        resting: bool = False,
     ) -> bool:
-        """Check margin for what the trade would open; a refusal rejects the order."""
-        side = order.request.side
-        opening = state.opening_quantity(side, quantity)
-        if not opening:
+        """Check what the trade would open against the account; a refusal ends the order."""
+        if order.request.reduce_only or order.request.close_position:
             return True
-        cost = self.accounting.cost_of(state, side, opening, price, self.journal.ts_ms)
-        free = self.accounting.free_for_orders()
-        held = abs(state.signed_quantity) if opening == quantity else ZERO
-        notional = (held + opening) * price
-        instrument = state.instrument
-        if cost > free:
-            words = f"opening {plain(opening)} at {plain(price)} needs {plain(cost)} "
-            self.reject(
-                state,
-                order,
-                Rule.MARGIN,
-                f"{words}of margin and fees, {plain(max(ZERO, free))} is free; the largest "
-                f"affordable quantity is {self._affordable(state, opening, cost, free)}",
-            )
-            return False
-        most = instrument.tier_for(notional).max_leverage
-        if state.leverage > most:
-            self.reject(
-                state,
-                order,
-                Rule.LEVERAGE,
-                f"a position of {plain(notional)} allows {plain(most)}x at most, "
-                f"{plain(state.leverage)}x is set",
-            )
-            return False
-        return True
+        fault = opening_fault(
+            self.accounting,
+            state,
+            order.request.side,
+            quantity,
+            price,
+            self.journal.ts_ms,
+            reserved=order.reserved,
+            resting=resting,
+        )
+        if fault is not None:
+            self.reject(state, order, fault)
+        return fault is None
 
-    @staticmethod
-    def _affordable(state: SymbolState, opening: Decimal, cost: Decimal, free: Decimal) -> str:
-        most = opening * max(ZERO, free) / cost
-        return plain(floor_to_step(most, state.instrument.step_size))
+    def reserve(self, state: SymbolState, order: WorkingOrder) -> Refusal | None:
+        """Hold the margin that a resting limit order may come to bind, or say why not.
+
+        What it closes when it fills needs none. An order whose position has gone by then is asked
+        again at the fill.
+        """
+        request = order.request
+        if request.reduce_only or request.close_position or order.price is None:
+            return None
+        side, ts_ms = request.side, self.journal.ts_ms
+        fault = opening_fault(
+            self.accounting,
+            state,
+            side,
+            order.leaves,
+            order.price,
+            ts_ms,
+            reserved=order.reserved,
+        )
+        if fault is None:
+            self.hold(order, self.cost_of(state, order))
+        return fault
+
+    def cost_of(self, state: SymbolState, order: WorkingOrder) -> Decimal:
+        """Return the quote that what is left of a limit order would bind."""
+        side = order.request.side
+        opening = state.opening_quantity(side, order.leaves)
+        assert order.price is not None
+        return self.accounting.cost_of(state, side, opening, order.price, self.journal.ts_ms)
 
     def _trade(
         self,
@@ -155,8 +174,7 @@ class Execution:
         request = order.request
         if self.volume_left is not None:
             self.volume_left -= quantity
-        if order.reserved:
-            self.release(order, order.reserved * quantity / order.leaves)
+        before = state.signed_quantity
         booked = self.accounting.book_fill(
             state,
             self.journal.ts_ms,
@@ -167,6 +185,8 @@ class Execution:
         )
         order.filled += quantity
         leaves = order.leaves
+        if order.reserved and leaves:
+            self.hold(order, min(order.reserved, self.cost_of(state, order)))
         self.journal.add(
             OrderFilled,
             symbol=state.symbol,
@@ -188,45 +208,48 @@ class Execution:
             self._cancel_siblings(state, order)
         if request.client_order_id in state.legs:
             self._wake_legs(state, order)
-        if not state.signed_quantity:
+        if state.orders and before * state.signed_quantity <= ZERO and before:
             self._cancel_reducing(state)
 
     # Brackets.
 
     def _wake_legs(self, state: SymbolState, entry: WorkingOrder) -> None:
-        """Let the legs of an entry work for as much as has filled."""
+        """Let the legs of an entry work for as much as has filled.
+
+        A leg that has ended stays ended, whatever the entry fills afterwards.
+        """
         for leg in state.legs[entry.request.client_order_id]:
             quantity = self._leg_quantity(state, entry, leg)
-            if not quantity:
-                continue
             if leg.request.client_order_id in state.orders:
-                self._resize(state, leg, quantity)
-                continue
-            leg.quantity = quantity
-            leg.priority = self.next_priority
-            self.next_priority += 1
-            state.orders[leg.request.client_order_id] = leg
-            self.journal.add(
-                OrderAccepted,
-                symbol=state.symbol,
-                order_id=leg.order_id,
-                request=leg.request,
-                quantity=quantity,
-            )
+                self.resize(state, leg, quantity)
+            elif quantity:
+                leg.quantity = quantity
+                leg.priority = self.next_priority
+                self.next_priority += 1
+                state.orders[leg.request.client_order_id] = leg
+                self.journal.add(
+                    OrderAccepted,
+                    symbol=state.symbol,
+                    order_id=leg.order_id,
+                    request=leg.request,
+                    quantity=quantity,
+                )
         if not entry.leaves:
             del state.legs[entry.request.client_order_id]
 
     @staticmethod
     def _leg_quantity(state: SymbolState, entry: WorkingOrder, leg: WorkingOrder) -> Decimal:
-        planned = leg.request.quantity
+        """Return the leg's part of what has filled, by the sizes that were planned together."""
+        planned, whole = leg.request.quantity, entry.request.quantity
         assert planned is not None
-        if not entry.leaves:
+        assert whole is not None
+        if entry.filled == whole:
             return planned
-        part = planned * entry.filled / entry.quantity
-        return floor_to_step(part, state.instrument.step_size)
+        return floor_to_step(planned * entry.filled / whole, state.instrument.step_size)
 
-    def _resize(self, state: SymbolState, order: WorkingOrder, quantity: Decimal) -> None:
-        if quantity == order.quantity:
+    def resize(self, state: SymbolState, order: WorkingOrder, quantity: Decimal) -> None:
+        """Change the size of a working order that follows another order or the position."""
+        if quantity == order.quantity or quantity < order.filled:
             return
         order.quantity = quantity
         self.journal.add(
@@ -247,14 +270,16 @@ class Execution:
                 self.cancel(state, other, f"one cancels other: {order.request.client_order_id}")
 
     def _cancel_reducing(self, state: SymbolState) -> None:
-        """Nothing is left to reduce, so orders that only reduce have lost their meaning.
+        """Once the position is closed or turned, what only reduced it has lost its meaning.
 
         The rest of a partly filled bracket entry goes too: its stop has already spoken.
         """
+        flat = not state.signed_quantity
         for order in list(state.orders.values()):
             request = order.request
-            spent = order.filled and request.client_order_id in state.legs
-            if request.reduce_only or request.close_position or spent:
+            spent = flat and order.filled and request.client_order_id in state.legs
+            reduces = request.reduce_only or request.close_position
+            if spent or (reduces and not state.reducible_quantity(request.side)):
                 self.cancel(state, order, "the position is closed")
 
     # The table of working orders.
@@ -269,6 +294,13 @@ class Execution:
             reason=reason,
         )
 
+    def cancel_orders(self, state: SymbolState, reason: str) -> None:
+        """Take every order of a symbol out of the book; one may take others with it."""
+        for order in list(state.orders.values()):
+            if order.request.client_order_id in state.orders:
+                self.cancel(state, order, reason)
+        state.legs.clear()
+
     def expire(self, state: SymbolState, order: WorkingOrder, reason: str) -> None:
         """End an order by its time in force."""
         self._remove(state, order)
@@ -279,30 +311,38 @@ class Execution:
             reason=reason,
         )
 
-    def reject(self, state: SymbolState, order: WorkingOrder, rule: Rule, reason: str) -> None:
-        """Refuse an order that was already accepted, when it comes to trade."""
+    def reject(self, state: SymbolState, order: WorkingOrder, fault: Refusal) -> None:
+        """Refuse an order that was already accepted, when it comes to trade.
+
+        One that has filled in part cannot be refused any more: its rest is canceled.
+        """
+        if order.filled:
+            self.cancel(state, order, fault.reason)
+            return
         self._remove(state, order)
         self.journal.add(
             OrderRejected,
             symbol=state.symbol,
             client_order_id=order.request.client_order_id,
-            code=refusal(state.instrument.venue, rule, reason).code,
-            reason=reason,
+            code=fault.code,
+            reason=fault.reason,
         )
 
     def _remove(self, state: SymbolState, order: WorkingOrder) -> None:
         if order.reserved:
-            self.release(order, order.reserved)
-        client_order_id = order.request.client_order_id
+            self.hold(order, ZERO)
+        client_order_id, parent_id = order.request.client_order_id, order.request.parent_id
         state.orders.pop(client_order_id, None)
         if order.leaves:
             # A partly filled entry that ends keeps the legs that already protect its fill.
             state.legs.pop(client_order_id, None)
+        if parent_id is not None and parent_id in state.legs:
+            state.legs[parent_id].remove(order)
 
-    def release(self, order: WorkingOrder, amount: Decimal) -> None:
-        """Give back margin that a resting order held."""
-        order.reserved -= amount
-        self.accounting.reserved -= amount
+    def hold(self, order: WorkingOrder, amount: Decimal) -> None:
+        """Set how much margin a resting order holds."""
+        self.accounting.reserved += amount - order.reserved
+        order.reserved = amount
 
     # Orders that the exchange makes itself.
 
@@ -367,13 +407,16 @@ class Execution:
             self._cancel_reducing(state)
 
     def close_out(self) -> None:
-        """Close every position at its last price, worsened by slippage, as taker."""
+        """Close every position at its last price, worsened by slippage, as taker.
+
+        No bar is left whose volume could be known, so each counts as the whole volume of one.
+        """
         for state in self.accounting.symbols.values():
             quantity = abs(state.signed_quantity)
             if not quantity:
                 continue
             side = Side.SELL if state.signed_quantity > ZERO else Side.BUY
-            rate = self.settings.slippage.rate(quantity=quantity, volume=max(self.volume, ONE))
+            rate = self.settings.slippage.rate(quantity=quantity, volume=quantity)
             price = worsened(state.last_price, side, rate, state.instrument.tick_size)
             self.forced_trade(
                 state,

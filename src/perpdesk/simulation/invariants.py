@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def check_invariants(exchange: "Exchange") -> None:
     """Raise InvariantBroken, naming the identity, unless all hold."""
     ledger = exchange.ledger
-    total = sum((entry.amount for entry in ledger.entries), ZERO)
+    total = ledger.audited_sum()
     _require(total == ledger.cash, f"the ledger sums to {total}, cash is {ledger.cash}")
     account = exchange.account()
     _require(

@@ -40,14 +40,16 @@ def liquidation_price(
     """Return the mark price that liquidates, or None if no positive price does.
 
     The tier is the one that holds the position's value at that very price: the formula is redone
-    until both agree.
+    until both agree. Where the table leaves a gap between two tiers, the price met first counts.
     """
-    price = ZERO
+    prices: list[Decimal] = []
     for tier in instrument.tiers:
         price = _price_in(tier, side, quantity, entry_value, balance)
         notional = quantity * price
-        if notional <= tier.cap and (notional > tier.floor or tier is instrument.tiers[0]):
+        if notional <= tier.cap and (notional > tier.floor or not prices):
             return price if price > ZERO else None
+        prices.append(price)
+    price = max(prices) if side is PositionSide.LONG else min(prices)
     return price if price > ZERO else None
 
 

@@ -10,7 +10,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from perpdesk.domain.account import LedgerKind, MarginMode
 from perpdesk.domain.events import PositionLiquidated
-from perpdesk.domain.numbers import ATOM, ZERO, ceil_to_step, product
+from perpdesk.domain.numbers import ATOM, EXACT, ZERO, ceil_to_step, product, truncate_amount
 from perpdesk.domain.order import OrderPurpose
 from perpdesk.domain.signal import PositionSide
 from perpdesk.simulation.accounting import Accounting
@@ -51,14 +51,11 @@ class Liquidator:
         """Cancel orders, then reduce until the position is cured or gone."""
         long = state.signed_quantity > ZERO
         # A liquidation price is a quotient; the mark that met it is put on the 1e-8 grid beyond it.
-        state.mark_price = mark_price.quantize(ATOM, ROUND_FLOOR if long else ROUND_CEILING)
+        state.mark_price = mark_price.quantize(ATOM, ROUND_FLOOR if long else ROUND_CEILING, EXACT)
         shared = state.margin_mode is MarginMode.CROSS
         for each in self.accounting.symbols.values():
             if each is state or (shared and each.margin_mode is MarginMode.CROSS):
-                for order in list(each.orders.values()):
-                    if order.request.client_order_id in each.orders:
-                        self.execution.cancel(each, order, "liquidation")
-                each.legs.clear()
+                self.execution.cancel_orders(each, "liquidation")
         while state.signed_quantity and self._is_due(state):
             part = self._step_down_quantity(state)
             self._close(state, part if part else abs(state.signed_quantity))
@@ -94,7 +91,6 @@ class Liquidator:
         whole = quantity == abs(before)
         taken_over = whole and state.rules.takes_over_at_bankruptcy
         price = bankruptcy if taken_over or self._is_bankrupt(state) else mark
-        price = state.rules.amount(price)
         fee, kind = self._fee(state, side, quantity, price)
         self.execution.forced_trade(
             state,
@@ -124,13 +120,13 @@ class Liquidator:
         self, state: SymbolState, side: PositionSide, quantity: Decimal, price: Decimal
     ) -> tuple[Decimal, LedgerKind]:
         """Return the fee of a forced close, never more than the margin that is left."""
-        amount = state.rules.amount
         notional = product(quantity, price)
-        if state.rules.takes_over_at_bankruptcy:
-            rates = self.accounting.fee_rates(state, self.journal.ts_ms)
-            return amount(notional * rates.taker), LedgerKind.FEE
-        value = abs(state.entry_value) * quantity / abs(state.signed_quantity)
-        profit = side.sign * (notional - value)
-        left = max(ZERO, self.accounting.margin_behind(state) + profit)
-        fee = min(amount(notional * state.instrument.liquidation_fee_rate), amount(left))
-        return fee, LedgerKind.LIQUIDATION_FEE
+        bybit = state.rules.takes_over_at_bankruptcy
+        if bybit:
+            rate = self.accounting.fee_rates(state, self.journal.ts_ms).taker
+        else:
+            rate = state.instrument.liquidation_fee_rate
+        profit = side.sign * (product(abs(state.signed_quantity), price) - abs(state.entry_value))
+        left = self.accounting.margin_to_lose(state) + profit
+        fee = min(state.rules.amount(notional * rate), truncate_amount(max(ZERO, left)))
+        return fee, LedgerKind.FEE if bybit else LedgerKind.LIQUIDATION_FEE

@@ -85,12 +85,7 @@ class BarMatcher:
                 better = min(price, first) if sign > 0 else max(price, first)
                 self.execution.fill_resting(state, order, better, Liquidity.MAKER)
             return
-        marketable = (price - first) * sign >= ZERO
-        if marketable and order.request.time_in_force is TimeInForce.GTX:
-            self.execution.expire(state, order, "GTX: it would take liquidity")
-        elif marketable:
-            self.execution.take_from_market(state, order, first, limit=price)
-        self._end_immediate(state, order)
+        self._limit_arrives(state, order, first)
 
     def _end_immediate(self, state: SymbolState, order: WorkingOrder) -> None:
         """IOC and FOK do not outlive their first chance."""
@@ -104,12 +99,14 @@ class BarMatcher:
         """Walk open → first extreme → second extreme → close."""
         if state.orders or state.signed_quantity:
             last, mark = bar.last, bar.mark
-            low_first = self._low_comes_first(state, bar)
-            near, far = (last.low, last.high) if low_first else (last.high, last.low)
-            mark_near, mark_far = (mark.low, mark.high) if low_first else (mark.high, mark.low)
-            self._walk(state, bar, last.open, near, mark_near)
-            self._walk(state, bar, near, far, mark_far)
-            self._walk(state, bar, far, last.close, mark.close)
+            if self._low_comes_first(state, bar):
+                self._walk(state, bar, last.open, last.low, mark.low, direction=-1)
+                self._walk(state, bar, last.low, last.high, mark.high, direction=1)
+                self._walk(state, bar, last.high, last.close, mark.close, direction=-1)
+            else:
+                self._walk(state, bar, last.open, last.high, mark.high, direction=1)
+                self._walk(state, bar, last.high, last.low, mark.low, direction=-1)
+                self._walk(state, bar, last.low, last.close, mark.close, direction=1)
             for order in state.orders.values():
                 order.rested = True
 
@@ -132,10 +129,19 @@ class BarMatcher:
         return up is None or (down is not None and down <= up)
 
     def _walk(
-        self, state: SymbolState, bar: BarClosed, start: Decimal, end: Decimal, mark_end: Decimal
+        self,
+        state: SymbolState,
+        bar: BarClosed,
+        start: Decimal,
+        end: Decimal,
+        mark_end: Decimal,
+        *,
+        direction: int,
     ) -> None:
-        """Move the price from `start` to `end` and execute what it meets, nearest first."""
-        direction = 1 if end > start else -1
+        """Move the price from `start` to `end` and execute what it meets, nearest first.
+
+        direction: +1 up, -1 down; of mark too, which may move where last price stands still.
+        """
         at = start
         done: set[int] = set()
         while state.orders or state.signed_quantity:
@@ -144,14 +150,15 @@ class BarMatcher:
                 break
             at, order = met
             if order is None:
+                before = state.signed_quantity
                 self.liquidator.liquidate(state, at)
-                done.add(0)
+                if state.signed_quantity == before:
+                    done.add(0)
             else:
                 done.add(order.priority)
                 self._execute_on_path(state, order, bar, at)
-        for order in list(state.orders.values()):
-            if order.is_trailing:
-                order.observe(mark_end if order.watches_mark else end)
+        for order in state.orders.values():
+            order.observe(mark_end if order.watches_mark else end)
 
     def _next_met(
         self,
@@ -170,7 +177,7 @@ class BarMatcher:
         """
         best: _Met | None = None
         for order in state.orders.values():
-            if order.priority in done or order.asleep_until_ms > bar.ts_ms:
+            if order.priority in done or self._is_idle(order, bar):
                 continue
             level = self._level(state, order)
             if level is None or self._moves_up_to(order) != (direction > 0):
@@ -192,10 +199,22 @@ class BarMatcher:
         ):
             price = self.accounting.liquidation_price(state)
             if price is not None and (mark_end - price) * direction >= ZERO:
-                key = (price * direction, _LIQUIDATION, 0, None)
+                place = max(price, at) if direction > 0 else min(price, at)
+                key = (place * direction, _LIQUIDATION, 0, None)
                 if best is None or key[:3] < best[:3]:
                     best = key
         return None if best is None else (best[0] * direction, best[3])
+
+    @staticmethod
+    def _is_idle(order: WorkingOrder, bar: BarClosed) -> bool:
+        """Tell whether an order sits this path out: a sleeping target, or one that expires in it.
+
+        Nobody knows whether the price came before the expiry, so it fills at the open or not.
+        """
+        expire_ms = order.request.expire_ms
+        return order.asleep_until_ms > bar.ts_ms or (
+            expire_ms is not None and expire_ms < bar.close_ms
+        )
 
     def _execute_on_path(
         self, state: SymbolState, order: WorkingOrder, bar: BarClosed, at: Decimal
@@ -224,9 +243,25 @@ class BarMatcher:
         price = min(max(at, bar.last.low), bar.last.high)
         if order.is_market:
             self.execution.take_from_market(state, order, price, limit=None)
-        elif order.price is not None and (order.price - price) * order.request.side.sign >= ZERO:
-            self.execution.take_from_market(state, order, price, limit=order.price)
+            self._end_immediate(state, order)
+        else:
+            self._limit_arrives(state, order, price)
+
+    def _limit_arrives(self, state: SymbolState, order: WorkingOrder, first: Decimal) -> None:
+        """Let a limit order that is new to the book take what crosses it, and rest otherwise."""
+        price = order.price
+        assert price is not None
+        if (price - first) * order.request.side.sign >= ZERO:
+            if order.request.time_in_force is TimeInForce.GTX:
+                self.execution.expire(state, order, "GTX: it would take liquidity")
+                return
+            self.execution.take_from_market(state, order, first, limit=price)
         self._end_immediate(state, order)
+        if order.request.type.is_conditional and order.request.client_order_id in state.orders:
+            # Conditional orders hold no margin until they rest in the book.
+            fault = self.execution.reserve(state, order)
+            if fault is not None:
+                self.execution.reject(state, order, fault)
 
     def _put_targets_to_sleep(
         self, state: SymbolState, entry: WorkingOrder, bar: BarClosed, *, entered_by_stop: bool
@@ -255,6 +290,8 @@ class BarMatcher:
 
     def _trigger(self, state: SymbolState, order: WorkingOrder, level: Decimal) -> None:
         order.triggered = True
+        # What triggers now is new to the book, however long it has waited.
+        order.rested = False
         self.journal.add(
             OrderTriggered,
             symbol=state.symbol,

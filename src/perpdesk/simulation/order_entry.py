@@ -1,8 +1,10 @@
 """Commands at the exchange's door: accept, refuse, cancel, amend, and account settings."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 from perpdesk.domain.account import MarginMode
+from perpdesk.domain.candles import Venue
 from perpdesk.domain.events import (
     AddIsolatedMargin,
     AmendOrder,
@@ -17,12 +19,14 @@ from perpdesk.domain.events import (
     SetMarginMode,
     StopCause,
 )
-from perpdesk.domain.numbers import ZERO, floor_to_step, plain
-from perpdesk.domain.order import ClientOrderId, OrderRequest, OrderType, Side
+from perpdesk.domain.numbers import ZERO, plain, truncate_amount
+from perpdesk.domain.order import ClientOrderId, OrderRequest, OrderType, Side, WorkingPrice
 from perpdesk.domain.order_rules import Refusal, Rule, check_order, refusal
 from perpdesk.simulation.accounting import Accounting
+from perpdesk.simulation.admission import opening_fault
 from perpdesk.simulation.execution import Execution
 from perpdesk.simulation.journal import Journal
+from perpdesk.simulation.margin import initial_margin
 from perpdesk.simulation.state import SymbolState, WorkingOrder
 
 
@@ -47,15 +51,18 @@ class OrderEntry:
         """Accept an order, with the legs that wait for it, or refuse it and its legs whole."""
         state = self.accounting.symbols.get(request.symbol)
         if state is None:
-            self._reject(request, "", f"symbol {request.symbol} is not traded here")
+            self._reject(request, self._unknown_symbol(request.symbol))
             return
         fault = self._fault_of(state, request, legs, stopped)
         if fault is not None:
-            self._reject(request, fault.code, fault.reason)
+            self._reject(request, fault)
             return
         order = self.execution.new_order(request)
-        if not self._reserve(state, order):
-            return
+        if request.type is OrderType.LIMIT:
+            fault = self.execution.reserve(state, order)
+            if fault is not None:
+                self._reject(request, fault)
+                return
         self.known_ids.add(request.client_order_id)
         state.orders[request.client_order_id] = order
         self.journal.add(
@@ -79,77 +86,87 @@ class OrderEntry:
         venue = state.instrument.venue
         if stopped is not None:
             return refusal(venue, Rule.MARGIN, f"the account is stopped: {stopped}")
-        mark = state.mark_price if state.mark_price else (request.price or ZERO)
-        for each in (request, *legs):
-            if each.client_order_id in self.known_ids:
-                return refusal(
-                    venue, Rule.DUPLICATE_ID, f"id {each.client_order_id} was used before"
-                )
-            if mark:
-                fault = check_order(each, state.instrument, mark_price=mark)
-                if fault is not None:
-                    return fault
-        for leg in legs:
-            if leg.parent_id != request.client_order_id:
-                return refusal(
-                    venue, Rule.UNKNOWN_ORDER, f"leg {leg.client_order_id} names another entry"
-                )
+        if request.client_order_id in self.known_ids:
+            return _used_before(venue, request)
+        # Before the first bar there is no mark: the order's own price stands in.
+        mark = state.mark_price or request.price or request.trigger_price or ZERO
+        fault = check_order(request, state.instrument, mark_price=mark)
+        if fault is None and legs:
+            fault = self._fault_of_legs(state, request, legs, mark)
+        if fault is not None:
+            return fault
         reduces = request.reduce_only or request.close_position
         if reduces and not state.reducible_quantity(request.side):
             return refusal(venue, Rule.REDUCE_ONLY, "there is no position to reduce")
-        return self._triggers_at_once(state, request)
+        if request.type.is_conditional:
+            return self._triggers_at_once(state, request)
+        return None
+
+    def _fault_of_legs(
+        self,
+        state: SymbolState,
+        entry: OrderRequest,
+        legs: tuple[OrderRequest, ...],
+        mark: Decimal,
+    ) -> Refusal | None:
+        venue = state.instrument.venue
+        if entry.quantity is None:
+            return refusal(venue, Rule.QUANTITY, "the entry of a bracket needs a quantity")
+        ids = {entry.client_order_id}
+        for leg in legs:
+            if leg.client_order_id in self.known_ids or leg.client_order_id in ids:
+                return _used_before(venue, leg)
+            ids.add(leg.client_order_id)
+            if leg.parent_id != entry.client_order_id or leg.symbol != entry.symbol:
+                return refusal(
+                    venue, Rule.UNKNOWN_ORDER, f"leg {leg.client_order_id} names another entry"
+                )
+            if leg.quantity is None:
+                return refusal(venue, Rule.QUANTITY, f"leg {leg.client_order_id} needs a quantity")
+            # What a leg is judged by is the price that wakes it, not today's mark.
+            woken_at = entry.price or entry.trigger_price or mark
+            fault = check_order(leg, state.instrument, mark_price=woken_at)
+            if fault is not None:
+                return fault
+        return None
 
     @staticmethod
     def _triggers_at_once(state: SymbolState, request: OrderRequest) -> Refusal | None:
-        """A conditional order whose condition already holds is refused by both venues."""
-        trigger = request.trigger_price
-        watched = state.mark_price if request.working_price.value == "MARK" else state.last_price
-        if trigger is None or not watched:
+        """A conditional order whose condition already holds is refused by both venues.
+
+        Of a trailing stop this goes for its activation price, which the market has yet to reach.
+        """
+        watches_mark = request.working_price is WorkingPrice.MARK
+        watched = state.mark_price if watches_mark else state.last_price
+        trailing = request.trailing
+        level = request.trigger_price if trailing is None else trailing.activation_price
+        if level is None or not watched:
             return None
-        stop = request.type in (OrderType.STOP_MARKET, OrderType.STOP_LIMIT)
+        stop = trailing is None and request.type in (OrderType.STOP_MARKET, OrderType.STOP_LIMIT)
         rises = stop == (request.side is Side.BUY)
-        if (watched >= trigger) if rises else (watched <= trigger):
+        if (watched >= level) if rises else (watched <= level):
             return refusal(
                 state.instrument.venue,
                 Rule.WOULD_TRIGGER,
-                f"trigger {plain(trigger)} is already reached at {plain(watched)}; send a market "
+                f"trigger {plain(level)} is already reached at {plain(watched)}; send a market "
                 "order, or move the trigger",
             )
         return None
 
-    def _reserve(self, state: SymbolState, order: WorkingOrder) -> bool:
-        """Hold margin for a limit order that would open a position, or refuse it."""
-        request = order.request
-        if request.type is not OrderType.LIMIT or request.reduce_only or request.close_position:
-            return True
-        assert request.price is not None
-        opening = state.opening_quantity(request.side, order.quantity)
-        ts_ms = self.journal.ts_ms
-        cost = self.accounting.cost_of(state, request.side, opening, request.price, ts_ms)
-        free = self.accounting.free_for_orders()
-        if cost > free:
-            step = state.instrument.step_size
-            largest = floor_to_step(opening * max(ZERO, free) / cost, step)
-            fault = refusal(
-                state.instrument.venue,
-                Rule.MARGIN,
-                f"the order needs {plain(cost)} of margin and fees, {plain(max(ZERO, free))} is "
-                f"free; the largest affordable quantity is {plain(largest)}",
-            )
-            self._reject(request, fault.code, fault.reason)
-            return False
-        order.reserved = cost
-        self.accounting.reserved += cost
-        return True
-
-    def _reject(self, request: OrderRequest, code: str, reason: str) -> None:
+    def _reject(self, request: OrderRequest, fault: Refusal) -> None:
         self.journal.add(
             OrderRejected,
             symbol=request.symbol,
             client_order_id=request.client_order_id,
-            code=code,
-            reason=reason,
+            code=fault.code,
+            reason=fault.reason,
         )
+
+    def _unknown_symbol(self, symbol: str) -> Refusal:
+        known = self.accounting.symbols
+        venue = next(iter(known.values())).instrument.venue
+        words = f"symbol {symbol} is not traded here; {', '.join(known)} are"
+        return refusal(venue, Rule.UNKNOWN_SYMBOL, words)
 
     # Cancel and amend.
 
@@ -172,9 +189,7 @@ class OrderEntry:
         """Cancel every working order of a symbol, or of the account."""
         for state in self.accounting.symbols.values():
             if symbol is None or state.symbol == symbol:
-                for order in list(state.orders.values()):
-                    if order.request.client_order_id in state.orders:
-                        self.execution.cancel(state, order, "canceled on request")
+                self.execution.cancel_orders(state, "canceled on request")
 
     def _refuse_unknown(self, client_order_id: ClientOrderId) -> None:
         any_state = next(iter(self.accounting.symbols.values()))
@@ -196,15 +211,18 @@ class OrderEntry:
         if fault is not None:
             self._refuse(state, fault, command.client_order_id)
             return
+        grows = command.quantity is not None and command.quantity > order.quantity
         if command.quantity is not None:
             order.quantity = command.quantity
         if command.price is not None:
             order.price = command.price
-            # A new price goes to the back of the queue, and has not rested before this bar.
+        if grows or command.price is not None:
+            # It goes to the back of the queue, and has not rested before this bar.
             order.rested = False
         if command.trigger_price is not None:
             order.trigger_price = command.trigger_price
-        self._rereserve(state, order)
+        if self._holds_margin(order):
+            self.execution.hold(order, self.execution.cost_of(state, order))
         self.journal.add(
             OrderAmended,
             symbol=state.symbol,
@@ -218,50 +236,50 @@ class OrderEntry:
         self, state: SymbolState, order: WorkingOrder, command: AmendOrder
     ) -> Refusal | None:
         request, venue = order.request, state.instrument.venue
+        if request.close_position and command.quantity is not None:
+            return refusal(venue, Rule.QUANTITY, "an order that closes the position has no size")
         quantity = order.quantity if command.quantity is None else command.quantity
-        if quantity <= order.filled:
+        if quantity <= order.filled and not request.close_position:
             return refusal(
-                venue, Rule.QUANTITY, f"{plain(order.filled)} of the order has filled already"
+                venue,
+                Rule.QUANTITY,
+                f"quantity {plain(quantity)} is not above the {plain(order.filled)} that has "
+                "filled already",
             )
-        changed = OrderRequest(
-            client_order_id=request.client_order_id,
-            symbol=request.symbol,
-            side=request.side,
-            type=request.type,
-            quantity=quantity,
+        if command.price is not None and not request.type.is_limit:
+            return refusal(venue, Rule.MISSING_PRICE, f"a {request.type} order has no price")
+        trailing = request.trailing is not None
+        if command.trigger_price is not None and (order.triggered or trailing):
+            return refusal(venue, Rule.MISSING_PRICE, "the order has no trigger price to change")
+        changed = replace(
+            request,
+            quantity=None if request.close_position else quantity,
             price=order.price if command.price is None else command.price,
             trigger_price=order.trigger_price
             if command.trigger_price is None
             else command.trigger_price,
-            working_price=request.working_price,
-            time_in_force=request.time_in_force,
-            expire_ms=request.expire_ms,
-            reduce_only=request.reduce_only,
-            close_position=request.close_position,
-            trailing=request.trailing,
         )
-        fault = check_order(changed, state.instrument, mark_price=state.mark_price)
-        if fault is None and not order.triggered:
+        mark = state.mark_price or changed.price or changed.trigger_price or ZERO
+        fault = check_order(changed, state.instrument, mark_price=mark)
+        if fault is None and command.trigger_price is not None:
             fault = self._triggers_at_once(state, changed)
-        if fault is None and order.reserved and changed.price is not None:
-            cost = self._reserve_cost(state, order, quantity, changed.price)
-            if cost - order.reserved > self.accounting.free_for_orders():
-                fault = refusal(venue, Rule.MARGIN, f"the amended order needs {plain(cost)}")
+        if fault is None and self._holds_margin(order):
+            assert changed.price is not None
+            fault = opening_fault(
+                self.accounting,
+                state,
+                request.side,
+                quantity - order.filled,
+                changed.price,
+                self.journal.ts_ms,
+                reserved=order.reserved,
+            )
         return fault
 
-    def _reserve_cost(
-        self, state: SymbolState, order: WorkingOrder, quantity: Decimal, price: Decimal
-    ) -> Decimal:
-        opening = state.opening_quantity(order.request.side, quantity - order.filled)
-        side, ts_ms = order.request.side, self.journal.ts_ms
-        return self.accounting.cost_of(state, side, opening, price, ts_ms)
-
-    def _rereserve(self, state: SymbolState, order: WorkingOrder) -> None:
-        if not order.reserved or order.price is None:
-            return
-        cost = self._reserve_cost(state, order, order.quantity, order.price)
-        self.accounting.reserved += cost - order.reserved
-        order.reserved = cost
+    @staticmethod
+    def _holds_margin(order: WorkingOrder) -> bool:
+        """Tell whether the order is one for which margin is held while it rests."""
+        return order.rests and not (order.request.reduce_only or order.request.close_position)
 
     # Settings.
 
@@ -281,8 +299,26 @@ class OrderEntry:
             reason = "an isolated position is open; close it before changing leverage"
             self._refuse(state, refusal(venue, Rule.LEVERAGE, reason))
             return
-        state.leverage = leverage
+        if not self._can_bear(state, leverage):
+            reason = f"at {plain(leverage)}x the open position and orders need more than is free"
+            self._refuse(state, refusal(venue, Rule.MARGIN, reason))
+            return
         self.journal.add(LeverageChanged, symbol=state.symbol, leverage=leverage)
+
+    def _can_bear(self, state: SymbolState, leverage: Decimal) -> bool:
+        """Set the leverage and what resting orders hold by it; back again if margin is short."""
+        before, free = state.leverage, self.accounting.free_for_orders()
+        held = {order: order.reserved for order in state.orders.values() if order.reserved}
+        state.leverage = leverage
+        for order in held:
+            self.execution.hold(order, self.execution.cost_of(state, order))
+        after = self.accounting.free_for_orders()
+        if after >= min(ZERO, free):
+            return True
+        state.leverage = before
+        for order, amount in held.items():
+            self.execution.hold(order, amount)
+        return False
 
     def set_margin_mode(self, command: SetMarginMode) -> None:
         """Set isolated or cross; on Bybit it holds for the whole account."""
@@ -309,31 +345,37 @@ class OrderEntry:
             reason = "there is no isolated position to add margin to"
             self._refuse(state, refusal(venue, Rule.MARGIN_MODE, reason))
             return
-        extra = state.isolated_margin - abs(state.entry_value) / state.leverage
-        if command.amount > self.accounting.free_for_orders() or -command.amount > extra:
-            reason = (
-                f"only {plain(self.accounting.free_for_orders())} may be added and "
-                f"{plain(max(ZERO, extra))} taken back"
-            )
+        amount = state.rules.amount(command.amount)
+        free = max(ZERO, self.accounting.free_for_orders())
+        spare = self._spare_margin(state)
+        if amount > free or -amount > spare:
+            reason = f"only {plain(free)} may be added and {plain(spare)} taken back"
             self._refuse(state, refusal(venue, Rule.MARGIN, reason))
             return
-        state.isolated_margin += command.amount
+        state.isolated_margin += amount
         self.journal.add(
             IsolatedMarginChanged,
             symbol=state.symbol,
-            amount=command.amount,
+            amount=amount,
             isolated_margin=state.isolated_margin,
         )
+
+    def _spare_margin(self, state: SymbolState) -> Decimal:
+        """Return the isolated margin beyond the initial margin at entry and any open loss."""
+        initial = initial_margin(abs(state.entry_value), state.leverage)
+        loss = min(ZERO, self.accounting.margin_of(state).unrealized)
+        return truncate_amount(max(ZERO, state.isolated_margin + loss - initial))
 
     def _state_of(self, symbol: str) -> SymbolState | None:
         state = self.accounting.symbols.get(symbol)
         if state is None:
+            fault = self._unknown_symbol(symbol)
             self.journal.add(
                 CommandRejected,
                 symbol=symbol,
                 client_order_id=None,
-                code="",
-                reason=f"symbol {symbol} is not traded here",
+                code=fault.code,
+                reason=fault.reason,
             )
         return state
 
@@ -350,3 +392,8 @@ class OrderEntry:
             code=fault.code,
             reason=fault.reason,
         )
+
+
+def _used_before(venue: Venue, request: OrderRequest) -> Refusal:
+    reason = f"id {request.client_order_id} was used before; a new order needs a new one"
+    return refusal(venue, Rule.DUPLICATE_ID, reason)

@@ -122,8 +122,10 @@ class SymbolState:
     """One symbol of the account: settings, position, latest prices and orders.
 
     signed_quantity: base. entry_value: quote, signed alike, on the 1e-8 grid. isolated_margin:
-    quote. orders: by client id, in the order of acceptance. legs: bracket legs that wait, by the
-    client id of their entry.
+    quote. close_fee_rate: the taker rate at the last trade, which Bybit's fee to close is reserved
+    at. fee_rates: in force from fee_rates_from_ms until fee_rates_until_ms. orders: by client id,
+    in the order of acceptance. legs: bracket legs that still belong to an entry that may fill, by
+    the client id of the entry.
     """
 
     instrument: Instrument
@@ -136,7 +138,9 @@ class SymbolState:
     last_price: Decimal = ZERO
     mark_price: Decimal = ZERO
     fee_rates: FeeRates = field(default_factory=lambda: FeeRates(maker=ZERO, taker=ZERO))
-    fee_rates_day: int = -1
+    fee_rates_from_ms: int = 0
+    fee_rates_until_ms: int = 0
+    close_fee_rate: Decimal = ZERO
     orders: dict[ClientOrderId, WorkingOrder] = field(default_factory=dict)
     legs: dict[ClientOrderId, list[WorkingOrder]] = field(default_factory=dict)
 
