@@ -10,6 +10,7 @@ import pytest
 from perpdesk.domain.candles import Venue
 from perpdesk.domain.errors import DataRefused, UsageRefused
 from perpdesk.domain.instrument import FeeRates
+from perpdesk.marketdata.exchange_answers import read_answer
 from perpdesk.marketdata.instrument_records import day_ms, observation_of, read_observation
 from perpdesk.marketdata.instruments import (
     SNAPSHOT,
@@ -152,6 +153,27 @@ def test_every_shipped_document_says_where_it_comes_from() -> None:
         observation_of(document)
         for periods in document.get("fees", {}).values():
             assert all(period["source"] for period in periods)
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize(
+    ("shipped", "answer"),
+    [
+        ("binance-rules-2021-07-21", "binance/rest/recorded/fapi_v1_exchangeInfo-20210721"),
+        ("binance-rules-2025-08-07", "binance/rest/recorded/fapi_v1_exchangeInfo-1"),
+        ("binance-tiers-2024-10-24", "binance/rest/leverage-brackets-20241024"),
+        ("bybit-tiers-2023-08-16", "bybit/rest/recorded-legacy-v2/public_linear_risk-limit-1"),
+    ],
+)
+def test_the_snapshot_says_what_the_recorded_answers_say(
+    shared_dir: Path, shipped: str, answer: str
+) -> None:
+    document = json.loads((SNAPSHOT / f"{shipped}.json").read_text())
+    recorded = read_answer(shared_dir / "fixtures" / f"{answer}.json", day_ms(document["observed"]))
+    assert document["venue"] == recorded["venue"]
+    for kind in ("rules", "tiers"):
+        for symbol, rows in document.get(kind, {}).items():
+            assert rows == recorded[kind][symbol], symbol
 
 
 def test_an_unknown_symbol_names_the_known_ones_and_the_way_to_add_it() -> None:
