@@ -97,7 +97,8 @@ def _defaults(cls: type[SignalStrategy]) -> Any:
 
 def _show_one(cls: type[SignalStrategy], data: dict[str, Any]) -> None:
     console.print(f"[bold]{cls.key()}[/]", highlight=False)
-    console.print(escape(data["description"]), highlight=False)
+    for paragraph in data["description"].split("\n\n"):
+        console.print(escape(" ".join(paragraph.split())), highlight=False)
     table = Table(box=None, pad_edge=False, title_justify="left")
     for title in ("parameter", "default", "allowed", "meaning"):
         table.add_column(title)
@@ -153,7 +154,7 @@ def check(
                     "params": values_of,
                     "source_hash": source_hash(cls),
                     "passed": not faults,
-                    "verdict": "falsified" if faults else "not falsified",
+                    "verdict": _verdict([result["name"] for result in faults]),
                     "checks": results,
                 }
             )
@@ -162,6 +163,14 @@ def check(
     emit(data, json_output=json_output, human=lambda: _show_checks(reports))
     if not passed:
         raise typer.Exit(REFUSED)
+
+
+def _verdict(faults: Sequence[str]) -> str:
+    """Sum up: only what looks ahead is falsified; other faults break the contract."""
+    if not faults:
+        return "not falsified"
+    ahead = any(name == "look_ahead" or name.startswith("stored_") for name in faults)
+    return "falsified" if ahead else "breaks the contract"
 
 
 def _named(name: str) -> Sequence[type[SignalStrategy]]:
@@ -240,13 +249,15 @@ def _results(
 def _show_checks(reports: Sequence[dict[str, Any]]) -> None:
     for report in reports:
         console.print(f"[bold]{report['key']}[/]", highlight=False)
+        table = Table(box=None, pad_edge=False, show_header=False)
         for result in report["checks"]:
-            mark = "[green]ok[/]   " if result["fault"] is None else "[red]wrong[/]"
-            console.print(f"  {mark}  {escape(result['promise'])}", highlight=False)
+            mark = "[green]ok[/]" if result["fault"] is None else "[red]wrong[/]"
+            table.add_row(mark, escape(result["promise"]))
             if result["fault"] is not None:
-                console.print(f"         {escape(result['fault'])}", highlight=False)
+                table.add_row("", f"[red]{escape(result['fault'])}[/]")
+        console.print(table)
         color = "green" if report["passed"] else "red"
-        console.print(f"  [{color}]{report['verdict']}[/]", highlight=False)
+        console.print(f"[{color}]{report['verdict']}[/]", highlight=False)
 
 
 @app.command()

@@ -94,8 +94,16 @@ class SignalArrays:
             "reason_code": self.reason_code,
         }
         for name, column in columns.items():
-            if column is not None and np.shape(column) != (candles,):
-                return f"returned {name} of shape {np.shape(column)} for {candles} candles"
+            if column is None:
+                continue
+            if not isinstance(column, np.ndarray):
+                return f"returned {name} as {type(column).__name__}, not as a NumPy column"
+            if column.shape != (candles,):
+                return f"returned {name} of shape {column.shape} for {candles} candles"
+            kinds = "iub" if name in ("side", "exit_side", "entry", "reason_code") else "fiu"
+            if column.dtype.kind not in kinds:
+                expected = "whole numbers" if kinds == "iub" else "numbers"
+                return f"returned {name} as {column.dtype}, not as {expected}"
         if len(self.take_profits) > len(self.take_profit_fractions):
             return "returned more take_profits than take_profit_fractions"
         return None

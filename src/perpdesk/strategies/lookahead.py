@@ -59,6 +59,8 @@ def check_strategy(
     ArrayStrategy, the signals of another. It tells where to look and is itself compared.
     Raises StrategyFailed where the strategy raises on untouched candles.
     """
+    if not len(candles):
+        return LookaheadVerdict.of([])
     arrays = issubclass(cls, ArrayStrategy)
     budget = budget_rows or (ARRAY_BUDGET_ROWS if arrays else BAR_BUDGET_ROWS)
     trial = Trial(

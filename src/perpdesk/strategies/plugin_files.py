@@ -18,6 +18,7 @@ class PluginFile:
 
     path: Path
     modified_ns: int
+    size: int
     sha256: str
     classes: tuple[type[SignalStrategy], ...] = ()
     error: str | None = None
@@ -41,9 +42,8 @@ def load_file(path: Path) -> PluginFile:
         modified_ns = path.stat().st_mtime_ns
         source = path.read_bytes()
     except OSError as error:
-        return PluginFile(
-            path=path, modified_ns=0, sha256="", error=f"{path}: cannot be read: {error.strerror}"
-        )
+        unread = f"{path}: cannot be read: {error.strerror}"
+        return PluginFile(path=path, modified_ns=0, size=0, sha256="", error=unread)
     sha256 = hashlib.sha256(source).hexdigest()
     classes: tuple[type[SignalStrategy], ...] = ()
     fault: str | None = None
@@ -58,7 +58,12 @@ def load_file(path: Path) -> PluginFile:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
         fault = f"{place}: {type(error).__name__}: {' '.join(text.split()) or 'no message'}"
     return PluginFile(
-        path=path, modified_ns=modified_ns, sha256=sha256, classes=classes, error=fault
+        path=path,
+        modified_ns=modified_ns,
+        size=len(source),
+        sha256=sha256,
+        classes=classes,
+        error=fault,
     )
 
 

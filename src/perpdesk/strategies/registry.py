@@ -128,7 +128,8 @@ class StrategyRegistry:
         if known is None:
             return True
         try:
-            if path.stat().st_mtime_ns == known.modified_ns:
+            stat = path.stat()
+            if (stat.st_mtime_ns, stat.st_size) == (known.modified_ns, known.size):
                 return False
             return hashlib.sha256(path.read_bytes()).hexdigest() != known.sha256
         except OSError:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from perpdesk.cli.frame import console
 from perpdesk.cli.main import main
 from perpdesk.marketdata.candle_store import CandleStore
 from perpdesk.settings import variable_names
@@ -33,7 +34,7 @@ def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in (*variable_names(), "PERPDESK_DEBUG"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(console, "width", 160)
 
 
 def answer(capsys: Printed, *args: str, code: int = 0) -> Any:
@@ -123,6 +124,13 @@ def test_check_exits_2_on_a_leak_and_names_bar_and_field(capsys: Printed) -> Non
     text = words(capsys, "check", "leaky", code=2)
     assert "falsified" in text
     assert "wrong" in text
+
+
+def test_an_entry_without_a_stop_breaks_the_contract_but_is_no_leak(capsys: Printed) -> None:
+    data = answer(capsys, "check", "ema_trend", "--params", "stop_atr=0", code=2)
+    (report,) = data["strategies"]
+    assert report["verdict"] == "breaks the contract"
+    assert [check["name"] for check in report["checks"] if check["fault"]] == ["stops"]
 
 
 def test_check_of_a_file_that_does_not_load_is_refused(capsys: Printed) -> None:

@@ -208,6 +208,7 @@ def test_no_indicator_changes_the_past_by_a_bit_when_rows_are_added(cut: int) ->
         lambda c: ind.confirmed_swing_highs(c.high, 3),
         lambda c: ind.confirmed_swing_lows(c.low, 3),
         lambda c: ind.completed_higher(c, hours, "high"),
+        lambda c: ind.completed_higher(c, hours, "volume"),
     ):
         np.testing.assert_array_equal(build(part), build(whole)[:cut])
 

@@ -1,13 +1,16 @@
 import os
 import sys
+from enum import StrEnum
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from pydantic import Field, field_validator
 from tests.unit.strategies.drawing import context_of, wandering
 
 from perpdesk.domain.errors import StrategyFailed, UsageRefused
-from perpdesk.strategies.base import SignalStrategy
+from perpdesk.strategies.base import SignalStrategy, StrategyParams
 from perpdesk.strategies.builtin.ema_trend import EmaTrend
 from perpdesk.strategies.registry import (
     StrategyInfo,
@@ -17,6 +20,12 @@ from perpdesk.strategies.registry import (
     source_hash,
 )
 from perpdesk.strategies.replay import bar_signals, signals_of
+
+
+class Style(StrEnum):
+    CALM = "calm"
+    WILD = "wild"
+
 
 GOOD = '''
 from perpdesk.strategies.base import ArrayStrategy, SignalArrays
@@ -274,6 +283,50 @@ def test_every_wrong_parameter_is_named_at_once() -> None:
         parse_params(EmaTrend, {"fast": "x", "slow": "0"})
 
 
+class _Kinds(EmaTrend):
+    """Has one parameter of each kind."""
+
+    class Params(StrategyParams):
+        mode: Literal["fast", "slow"] = Field("fast", description="A choice.")
+        style: Style = Field(Style.CALM, description="An enumeration.")
+        share: float = Field(description="Between zero and one.", gt=0, lt=1)
+        most: int = Field(3, description="At most nine.", le=9)
+        even: int = Field(2, description="Even.")
+
+        @field_validator("even")
+        @classmethod
+        def _is_even(cls, value: int) -> int:
+            if value % 2:
+                raise ValueError("it must be even")
+            return value
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "parameter share of ema_trend@1 is missing; it must be a number above 0 below 1"),
+        (
+            {"share": "1"},
+            "parameter share=1 of ema_trend@1 is refused: it must be a number above",
+        ),
+        (
+            {"share": ".5", "mode": "x"},
+            "mode=x of ema_trend@1 is refused: it must be one of fast,",
+        ),
+        ({"share": ".5", "style": "x"}, "it must be one of calm, wild"),
+        ({"share": ".5", "most": "10"}, "it must be a whole number up to 9"),
+        (
+            {"share": ".5", "even": "3"},
+            "even=3 of ema_trend@1 is refused: it must be even",
+        ),
+    ],
+)
+def test_every_kind_of_parameter_is_explained(values: dict[str, str], expected: str) -> None:
+    with pytest.raises(UsageRefused) as caught:
+        parse_params(_Kinds, values)
+    assert expected in caught.value.message
+
+
 def test_the_schema_carries_ranges_descriptions_and_search_hints() -> None:
     fast = params_schema(EmaTrend)["properties"]["fast"]
     assert (fast["minimum"], fast["maximum"], fast["default"]) == (1, 500, 21)
@@ -282,7 +335,7 @@ def test_the_schema_carries_ranges_descriptions_and_search_hints() -> None:
 
 
 RAISES = '''
-from perpdesk.strategies.base import SignalStrategy
+from perpdesk.strategies.base import SignalStrategy, StrategyParams
 
 class Raises(SignalStrategy):
     """Raise where it is told to."""
@@ -334,6 +387,9 @@ def test_a_plugin_that_raises_is_named_with_file_line_and_bar(
         ("entry=np.ones(60, np.int8), entry_price=candles.close / 0", "entry_price is inf"),
         ("confidence=candles.close", "confidence .* is not within 0..1"),
         ("stop_loss=candles.close[1:]", r"returned stop_loss of shape \(59,\) for 60 candles"),
+        ("exit_side=[0] * 60", "returned exit_side as list, not as a NumPy column"),
+        ("exit_side=np.zeros(60)", "returned exit_side as float64, not as whole numbers"),
+        ("take_profits=(candles.close,) * 2", "more take_profits than take_profit_fractions"),
         ("entry=np.full(60, 9, np.int8)", "IndexError .* at the bar that opened 2023-01-01T00:00"),
     ],
 )
