@@ -276,7 +276,7 @@ _ROWS: Final[tuple[tuple[str, tuple[tuple[str, str, Write, str], ...]], ...]] = 
     (
         "Costs",
         (
-            ("costs.fees", "Trading fees", fmt.amount, "Maker and taker fees of all fills."),
+            ("costs.fees", "Trading fees", fmt.amount, "Maker and taker fees of all other fills."),
             (
                 "costs.funding",
                 "Funding paid",
@@ -293,7 +293,7 @@ _ROWS: Final[tuple[tuple[str, tuple[tuple[str, str, Write, str], ...]], ...]] = 
                 "costs.liquidation",
                 "Liquidation costs",
                 fmt.amount,
-                "Liquidation fees less what the insurance fund covered.",
+                "Fees of forced closes.",
             ),
             ("costs.total", "All costs", fmt.amount, "The four together."),
         ),

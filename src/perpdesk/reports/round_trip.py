@@ -40,10 +40,10 @@ class RoundTrip:
     quantity. stop_loss, take_profit: the first ones, as they stood when the entry filled.
     exit_reason: of the last closing fill; ENTRY where an opposite entry reversed the position.
     exit_*: None while the position is open. fees: positive when paid, liquidation_cost included.
-    liquidation_cost: liquidation fees less what the insurance fund covered. funding: change of
-    cash, negative when paid. net_pnl = gross_pnl - fees + funding, exactly; slippage is inside the
-    prices already. r_multiple: net_pnl per amount at risk between entry_price and stop_loss; None
-    without a stop. mae <= 0 <= mfe: worst and best unrealized profit; None until `with_excursions`.
+    liquidation_cost: the fees of forced closes. funding: change of cash, negative when paid.
+    net_pnl = gross_pnl - fees + funding, exactly; slippage is inside the prices already.
+    r_multiple: net_pnl per amount at risk between entry_price and stop_loss; None without a stop.
+    mae <= 0 <= mfe: worst and best unrealized profit; None until `with_excursions`.
     traded_notional: the value of all fills, in and out.
     """
 

@@ -34,7 +34,7 @@ class Bin:
 class Costs:
     """What trading cost, in quote, positive when it cost.
 
-    fees: of fills. liquidation: liquidation fees less insurance. funding: negative when received.
+    fees: of fills. liquidation: fees of forced closes. funding: negative when received.
     slippage: already inside the fill prices, shown to be known. total: all four.
     """
 

@@ -11,7 +11,6 @@ from perpdesk.domain.events import (
     OrderAccepted,
     OrderAmended,
     OrderFilled,
-    PositionLiquidated,
 )
 from perpdesk.domain.numbers import EXACT, ZERO, truncate_amount
 from perpdesk.domain.order import OrderPurpose, OrderRequest, Side
@@ -38,7 +37,6 @@ def round_trips(events: Iterable[Event]) -> list[RoundTrip]:
         OrderAmended: fold.amend,
         OrderFilled: fold.fill,
         FundingSettled: fold.fund,
-        PositionLiquidated: fold.liquidate,
     }
     with localcontext(EXACT):
         for event in events:
@@ -109,6 +107,8 @@ class _Trip:
         self.gross += fill.realized_pnl
         self.fees += fee
         self.slippage += slippage
+        if fill.purpose is OrderPurpose.LIQUIDATION:
+            self.liquidation_cost += fee
         if flat:
             self.exit_ts_ms = fill.ts_ms
             self.exit_reason = fill.purpose
@@ -149,7 +149,6 @@ class _Fold:
     def __init__(self) -> None:
         self.trips: list[_Trip] = []
         self.open: dict[str, _Trip] = {}
-        self.last: dict[str, _Trip] = {}
         self.waiting: dict[str, _Legs] = {}
         self.legs: dict[str, _Legs] = {}
 
@@ -231,21 +230,11 @@ class _Fold:
                 del self.legs[leg_id]
         trip = _Trip(fill, legs)
         self.trips.append(trip)
-        self.open[fill.symbol] = self.last[fill.symbol] = trip
+        self.open[fill.symbol] = trip
         return trip
 
     def fund(self, event: FundingSettled) -> None:
-        self._latest(event.symbol, "funding").funding += event.amount
-
-    def liquidate(self, event: PositionLiquidated) -> None:
-        """The fee may be told before or after the fill that closed the position."""
-        trip = self._latest(event.symbol, "liquidation")
-        cost = event.liquidation_fee - event.insurance_fund
-        trip.liquidation_cost += cost
-        trip.fees += cost
-
-    def _latest(self, symbol: str, what: str) -> _Trip:
-        try:
-            return self.last[symbol]
-        except KeyError:
-            raise InvariantBroken(f"{what} of {symbol} without any position before it") from None
+        trip = self.open.get(event.symbol)
+        if trip is None:
+            raise InvariantBroken(f"funding {event.seq} of {event.symbol} without a position")
+        trip.funding += event.amount

@@ -163,7 +163,7 @@ def test_trades_are_counted_by_hand() -> None:
     assert trades.exit_reasons["CLOSE_OUT"] == 1
     assert (trades.longest_winning_streak, trades.longest_losing_streak) == (2, 2)
     assert trades.average_holding_hours == 1.0
-    assert metrics.costs.fees == 3.0
+    assert (metrics.costs.fees, metrics.costs.liquidation) == (2.75, 0.25)
     assert metrics.costs.slippage == pytest.approx(0.6)
     assert metrics.costs.total == pytest.approx(3.6)
     assert metrics.long_trades == trades
@@ -201,8 +201,7 @@ def test_costs_tell_liquidation_and_funding_apart() -> None:
     log = EventLog()
     log.fill(Side.BUY, "1", "100", fee="0.25")
     log.fund("-0.4")
-    log.fill(Side.SELL, "1", "90", purpose=OrderPurpose.LIQUIDATION, pnl="-10")
-    log.liquidate(fee="1.5", insurance="0.5")
+    log.fill(Side.SELL, "1", "90", purpose=OrderPurpose.LIQUIDATION, fee="1", pnl="-10")
     metrics = compute_metrics(
         curve_of([88.35]), round_trips(log.events), initial_capital=HUNDRED, benchmark=None
     )

@@ -94,23 +94,18 @@ def test_net_pnl_is_gross_less_fees_plus_funding_to_the_last_digit() -> None:
     assert trip.net_pnl == trip.gross_pnl - trip.fees + trip.funding
 
 
-@pytest.mark.parametrize("told_first", [True, False])
-def test_a_liquidation_charges_its_fee_and_credits_the_insurance_fund(told_first: bool) -> None:
+def test_the_fee_of_a_forced_close_is_a_cost_of_liquidation_and_counted_once() -> None:
     log = EventLog()
-    log.fill(BUY, "1", "100", fee="0.05")
-    if told_first:
-        log.liquidate(fee="1.5", insurance="0.4")
-    log.fill(SELL, "1", "80", purpose=OrderPurpose.LIQUIDATION, pnl="-20")
-    if not told_first:
-        log.liquidate(fee="1.5", insurance="0.4")
-    log.fill(BUY, "1", "80")
-    log.fill(SELL, "1", "80", purpose=OrderPurpose.EXIT)
-    liquidated, after = round_trips(log.events)
-    assert liquidated.exit_reason is OrderPurpose.LIQUIDATION
-    assert liquidated.liquidation_cost == Decimal("1.1")
-    assert liquidated.fees == Decimal("1.15")
-    assert liquidated.net_pnl == Decimal("-21.15")
-    assert after.fees == 0
+    log.fill(BUY, "2", "100", fee="0.05")
+    log.fill(SELL, "1", "80", purpose=OrderPurpose.LIQUIDATION, fee="1.5", pnl="-20")
+    log.liquidate(fee="1.5", insurance="-0.4")
+    log.fill(SELL, "1", "79", purpose=OrderPurpose.LIQUIDATION, fee="1", pnl="-21")
+    log.liquidate(fee="1", insurance="0")
+    (trip,) = round_trips(log.events)
+    assert trip.exit_reason is OrderPurpose.LIQUIDATION
+    assert trip.liquidation_cost == Decimal("2.5")
+    assert trip.fees == Decimal("2.55")
+    assert trip.net_pnl == Decimal("-43.55")
 
 
 def test_a_stop_moved_before_the_entry_filled_is_the_initial_stop() -> None:
@@ -187,7 +182,7 @@ def test_a_fill_that_contradicts_the_position_stops_the_fold() -> None:
 def test_funding_without_a_position_stops_the_fold() -> None:
     log = EventLog()
     log.fund("1")
-    with pytest.raises(InvariantBroken, match="funding of BTCUSDT without any position"):
+    with pytest.raises(InvariantBroken, match="funding 1 of BTCUSDT without a position"):
         round_trips(log.events)
 
 
