@@ -78,6 +78,7 @@ def _excursions(trips: Sequence[RoundTrip], bars: Candles) -> tuple[Floats, Floa
         high = np.where(counts, np.maximum(high, highs), high)
 
     worst, best = np.where(is_long, low, high), np.where(is_long, high, low)
-    mae = np.minimum((worst - entry) * sign * quantity, 0.0)
-    mfe = np.maximum((best - entry) * sign * quantity, 0.0)
+    # Prices are decimals told in floats: eight places are what the ledger keeps, the rest is noise.
+    mae = np.round(np.minimum((worst - entry) * sign * quantity, 0.0), 8)
+    mfe = np.round(np.maximum((best - entry) * sign * quantity, 0.0), 8)
     return mae, mfe

@@ -48,7 +48,9 @@ def headline(data: TearsheetData) -> str:
     if m.max_drawdown:
         lasted = text(fmt.days(m.max_drawdown_days))
         depth = text(fmt.percent(m.max_drawdown))
-        said += f". The deepest fall from a peak was {depth}; it lasted {lasted}"
+        said += f". The deepest fall from a peak was {depth}; "
+        recovered = m.max_drawdown_recovery_ms is not None
+        said += f"it took {lasted}" if recovered else f"after {lasted} it is not made up for"
     return said + "."
 
 

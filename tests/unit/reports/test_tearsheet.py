@@ -193,6 +193,23 @@ def test_a_verdict_that_is_no_pass_does_not_look_like_one(passed: bool | None, k
     assert f'<li class="badge {kind}">look-ahead: x</li>' in html
 
 
+@pytest.mark.parametrize(
+    ("equity", "said"),
+    [
+        ([1100.0, 880.0, 1200.0], "The deepest fall from a peak was 20.00 %; it took 2.0 days."),
+        ([1100.0, 880.0, 990.0], "was 20.00 %; after 2.0 days it is not made up for."),
+        ([1000.0, 1100.0, 1210.0], "1,000.00 USDT became 1,210.00 USDT in 3.0 days: "),
+    ],
+)
+def test_the_result_is_said_in_one_plain_sentence(equity: list[float], said: str) -> None:
+    curve = curve_of(equity)
+    metrics = compute_metrics(curve, [], initial_capital=Decimal(1000), benchmark=None)
+    html = render_tearsheet(report_of(0, curve=curve, metrics=metrics))
+    headline = html.split('<p class="headline">')[1].split("</p>")[0]
+    assert said in headline
+    assert ("fall" in headline) == (metrics.max_drawdown > 0)
+
+
 def test_the_curve_keeps_the_deepest_drawdown_and_the_end() -> None:
     report = report_of()
     rng = np.random.default_rng(9)

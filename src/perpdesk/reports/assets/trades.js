@@ -110,7 +110,7 @@
     series.setData(loaded.time.map((seconds, i) => ({time: seconds, open: loaded.open[i], high: loaded.high[i], low: loaded.low[i], close: loaded.close[i]})));
     chart.timeScale().fitContent();
     note.textContent = (loaded.timeframe === loaded.source ? "Candles of " + loaded.source + "."
-      : "Shown as " + loaded.timeframe + " candles, joined from " + loaded.source_count.toLocaleString("en-US") + " of " + loaded.source + "; trades were filled on the finer ones.")
+      : "Shown as " + loaded.timeframe + " candles, joined from " + loaded.source_count.toLocaleString("en-US") + " of " + loaded.source + ".")
       + " ▲ long entry, ▼ short entry, ● exit, blue for a profit. Click the chart, then the wheel or + and − zoom, arrows move, P and N step through trades.";
     readout(loaded.time.length - 1);
   }
