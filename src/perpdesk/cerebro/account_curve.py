@@ -11,6 +11,7 @@ from perpdesk.domain.account import AccountCurve
 from perpdesk.domain.candles import Times
 from perpdesk.domain.instrument import Instrument
 from perpdesk.domain.numbers import ZERO, atoms_of
+from perpdesk.simulation.margin import rules_of
 from perpdesk.simulation.span_curve import PositionSpan, spans_curve
 
 
@@ -64,6 +65,7 @@ def _position_spans(
 ) -> list[PositionSpan]:
     """Return what was held over the rows, without spans too short to hold one."""
     times = trace.position_ms[symbol]
+    needs_fees = rules_of(instrument.venue).reserves_close_fee
     starts = np.searchsorted(close_ms, np.array(times, np.int64)).tolist()
     ends = [*starts[1:], len(close_ms)]
     fees = instrument.fees
@@ -77,7 +79,7 @@ def _position_spans(
                     rows=end - start,
                     signed_quantity=quantity,
                     entry_value=value,
-                    taker_rate=fees.at(times[place] - 1).taker,
+                    taker_rate=fees.at(times[place] - 1).taker if needs_fees else ZERO,
                 )
             )
     return spans

@@ -17,13 +17,15 @@ from perpdesk.domain.numbers import ATOMS_PER_UNIT, amount_of
 from perpdesk.simulation.guard import Guard
 
 NEVER_MS: Final = 1 << 62
-_FIRST_CHUNK: Final = 256
+_HORIZON: Final = 512
+"""How many bars a first look ahead compares; each further look over the same guard doubles it."""
 
 
 class Lane:
     """One symbol's execution bars and how far the exchange has come on them.
 
-    at: bars before it are done. wake: first bar at or after `at` that must be processed.
+    at: bars before it are done. wake: first bar at or after `at` that may have to be processed;
+    where only a look ahead ended there, `is_open` says so, and another look decides.
     """
 
     def __init__(self, host: SimulationHost, bars: ExecutionBars) -> None:
@@ -32,6 +34,9 @@ class Lane:
         self.size = len(bars)
         self.at = 0
         self.wake = 0
+        self.is_open = False
+        self._guard: Guard | None = None
+        self._horizon = _HORIZON
 
     @property
     def wake_ms(self) -> int:
@@ -59,11 +64,30 @@ class Lane:
 
     def find_wake(self) -> None:
         """Find the next bar that is not quiet, given the exchange's state of this moment."""
-        guard = self.host.exchange.guard(self.bars.symbol)
-        if guard is None:
+        self._guard = self.host.exchange.guard(self.bars.symbol)
+        self._horizon = _HORIZON
+        self.is_open = False
+        if self._guard is None:
             self.wake = self.at
             return
-        wake = self._first_outside(guard)
+        self._look_ahead(self._guard, self.at)
+
+    def look_further(self) -> None:
+        """Go on from where the last look ahead ended; nothing has changed since."""
+        assert self._guard is not None
+        self._horizon *= 2
+        self._look_ahead(self._guard, self.wake)
+
+    def _look_ahead(self, guard: Guard, start: int) -> None:
+        wake, self.is_open = self._first_outside(guard, start)
+        forced = self._first_forced(guard)
+        if forced <= wake:
+            wake, self.is_open = forced, False
+        self.wake = wake
+
+    def _first_forced(self, guard: Guard) -> int:
+        """Return the first bar that matters whatever its prices: funding, or a time that is due."""
+        wake = self.size
         state = self.host.exchange.symbols[self.bars.symbol]
         if state.signed_quantity:
             funding = self.bars.next_funding(self.at)
@@ -76,10 +100,13 @@ class Lane:
                 due_ms = desk_ms if due_ms is None else min(due_ms, desk_ms)
         if due_ms is not None:
             wake = min(wake, max(self.at, int(np.searchsorted(self.bars.ts_ms, due_ms))))
-        self.wake = wake
+        return wake
 
-    def _first_outside(self, guard: Guard) -> int:
-        """Return the first bar from `at` on that touches a bound of the guard."""
+    def _first_outside(self, guard: Guard, start: int) -> tuple[int, bool]:
+        """Return the first bar from `start` on that touches a bound of the guard.
+
+        Where none within the horizon does, the horizon's end, and true: there is more to look at.
+        """
         tests = []
         last, mark = self.bars.last, self.bars.mark
         for column, bound, low in (
@@ -91,20 +118,17 @@ class Lane:
             if bound is not None:
                 # Cut to whole atoms: a bound between two may wake a bar too early, never too late.
                 tests.append((column, int(bound * ATOMS_PER_UNIT), low))
-        start, chunk = self.at, _FIRST_CHUNK
-        while tests and start < self.size:
-            end = min(start + chunk, self.size)
-            first = end
-            for column, limit, low in tests:
-                part = column[start:first]
-                hit = part <= limit if low else part >= limit
-                place = int(hit.argmax()) if len(hit) else 0
-                if len(hit) and hit[place]:
-                    first = start + place
-            if first < end:
-                return first
-            start, chunk = end, chunk * 4
-        return self.size
+        if not tests:
+            return self.size, False
+        end = min(start + self._horizon, self.size)
+        first = end
+        for column, limit, low in tests:
+            part = column[start:first]
+            hit = part <= limit if low else part >= limit
+            place = int(hit.argmax()) if len(hit) else 0
+            if len(hit) and hit[place]:
+                first = start + place
+        return first, first == end < self.size
 
 
 class BatchDriver:
@@ -122,6 +146,10 @@ class BatchDriver:
             self._find_wakes()
         while self.next_ms <= close_ms and self.host.exchange.stopped is None:
             lane = min(self.lanes, key=_wake_order)
+            if lane.is_open:
+                lane.look_further()
+                self.next_ms = min(each.wake_ms for each in self.lanes)
+                continue
             self._synchronise(lane)
             lane.process_wake_bar()
             self._find_wakes()

@@ -1,6 +1,6 @@
 """Signals that wait for a yes: one place, one state each, changed by compare-and-set."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from perpdesk.domain.signal import Signal, SignalState
@@ -90,5 +90,7 @@ class PendingSignals:
         if self.waiting.pop(signal_id, None) is None:
             return False
         record = self.records[signal_id]
-        self.records[signal_id] = replace(record, state=state, ts_ms=ts_ms, reason=reason)
+        self.records[signal_id] = SignalRecord(
+            signal=record.signal, state=state, ts_ms=ts_ms, reason=reason
+        )
         return True
