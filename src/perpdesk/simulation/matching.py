@@ -221,41 +221,46 @@ class BarMatcher:
     ) -> None:
         entry_id = order.request.client_order_id
         is_entry = entry_id in state.legs
-        if order.rests:
-            was_stop = order.request.type.is_conditional
+        sign = order.request.side.sign
+        by_stop = not order.rests and order.rises_to_trigger() == (sign > 0)
+        # A level on mark may lie where last price never traded in this bar.
+        price = min(max(at, bar.last.low), bar.last.high)
+        if not order.rests:
+            level = order.trigger_level(state.instrument.tick_size)
+            assert level is not None
+            self._trigger(state, order, level)
+            self._take_after_trigger(state, order, price)
+        elif not order.rested and order.price is not None and (order.price - price) * sign > ZERO:
+            # A leg that woke beyond its price meets the market where it stands.
+            self._limit_arrives(state, order, price)
+        else:
             first_time = not order.rested and order.request.time_in_force is not TimeInForce.GTX
             liquidity = Liquidity.TAKER if first_time else Liquidity.MAKER
             assert order.price is not None
             self.execution.fill_resting(state, order, order.price, liquidity)
-        else:
-            was_stop = True
-            level = order.trigger_level(state.instrument.tick_size)
-            assert level is not None
-            self._trigger(state, order, level)
-            self._take_after_trigger(state, order, bar, at)
         if is_entry:
-            self._put_targets_to_sleep(state, order, bar, entered_by_stop=was_stop)
+            self._put_targets_to_sleep(state, order, bar, entered_by_stop=by_stop)
 
-    def _take_after_trigger(
-        self, state: SymbolState, order: WorkingOrder, bar: BarClosed, at: Decimal
-    ) -> None:
-        # A level on mark may lie where last price never traded in this bar.
-        price = min(max(at, bar.last.low), bar.last.high)
+    def _take_after_trigger(self, state: SymbolState, order: WorkingOrder, price: Decimal) -> None:
         if order.is_market:
             self.execution.take_from_market(state, order, price, limit=None)
             self._end_immediate(state, order)
         else:
             self._limit_arrives(state, order, price)
 
+    @staticmethod
+    def _crosses(order: WorkingOrder, price: Decimal) -> bool:
+        """Tell whether a limit order would take at `price` rather than rest."""
+        assert order.price is not None
+        return (order.price - price) * order.request.side.sign >= ZERO
+
     def _limit_arrives(self, state: SymbolState, order: WorkingOrder, first: Decimal) -> None:
         """Let a limit order that is new to the book take what crosses it, and rest otherwise."""
-        price = order.price
-        assert price is not None
-        if (price - first) * order.request.side.sign >= ZERO:
+        if self._crosses(order, first):
             if order.request.time_in_force is TimeInForce.GTX:
                 self.execution.expire(state, order, "GTX: it would take liquidity")
                 return
-            self.execution.take_from_market(state, order, first, limit=price)
+            self.execution.take_from_market(state, order, first, limit=order.price)
         self._end_immediate(state, order)
         if order.request.type.is_conditional and order.request.client_order_id in state.orders:
             # Conditional orders hold no margin until they rest in the book.
