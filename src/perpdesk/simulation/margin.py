@@ -64,15 +64,27 @@ def unrealized_pnl(signed_quantity: Decimal, entry_value: Decimal, mark_price: D
     return product(signed_quantity, mark_price) - entry_value
 
 
-def average_entry_price(fills: list[tuple[Decimal, Decimal]]) -> Decimal:
-    """Return the value-weighted price of (quantity, price) fills of one side."""
-    quantity = sum((quantity for quantity, _ in fills), ZERO)
-    return sum((quantity * price for quantity, price in fills), ZERO) / quantity
-
-
 def initial_margin(notional: Decimal, leverage: Decimal) -> Decimal:
     """Return notional / L, in quote."""
     return notional / leverage
+
+
+def break_even_price(
+    side: PositionSide, entry_price: Decimal, *, open_fee_rate: Decimal
+) -> Decimal:
+    """Return E·(1 + s·f): the price at which the profit has earned back the fee to open.
+
+    This is what Binance shows. Source: reference/exchanges.md 6.6, case BN-POS-1, read 2026-11.
+    """
+    return entry_price * (ONE + side.sign * open_fee_rate)
+
+
+def return_on_margin(profit: Decimal, initial: Decimal, fee_to_close: Decimal) -> Decimal:
+    """Return profit / (initial margin + fee to close) as a fraction: what Bybit shows as ROI.
+
+    Source: reference/exchanges.md 6.6, read 2026-11.
+    """
+    return profit / (initial + fee_to_close)
 
 
 def bankruptcy_price(side: PositionSide, entry_price: Decimal, leverage: Decimal) -> Decimal:
