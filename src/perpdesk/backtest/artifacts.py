@@ -1,12 +1,10 @@
 """The files of a run: written beside their place, moved into it whole, or not at all."""
 
 import csv
-import dataclasses
 import io
-import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
@@ -15,16 +13,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from perpdesk.backtest.manifest import run_manifest
 from perpdesk.backtest.runner import BacktestResult
 from perpdesk.backtest.sheet import tearsheet_data
 from perpdesk.domain.account import AccountCurve
 from perpdesk.domain.events import Event, FundingSettled, OrderFilled
 from perpdesk.domain.numbers import plain
-from perpdesk.reports.round_trip import TRADE_COLUMNS
+from perpdesk.reports.round_trip import TRADE_COLUMNS, RoundTrip
 from perpdesk.reports.tearsheet import render_tearsheet
 
 FILL_COLUMNS: Final = (
@@ -74,67 +72,59 @@ def staged_folder(final: Path) -> Iterator[Path]:
         raise
 
 
-def write_artifacts(result: BacktestResult, folder: Path, *, run_id: str, created_ms: int) -> None:
-    """Write every artifact of a run into `folder`, which exists and is empty."""
+def write_artifacts(
+    result: BacktestResult,
+    folder: Path,
+    *,
+    manifest: Mapping[str, Any],
+    trades: Sequence[Mapping[str, object]],
+    run_id: str,
+    created_ms: int,
+) -> None:
+    """Write every artifact of a run into `folder`, which exists and is empty.
+
+    manifest: of `run_manifest`. trades: of `trade_rows`.
+    """
     with ThreadPoolExecutor(max_workers=1) as pool:
         # Formatting a long curve takes as long as everything else, and needs no interpreter.
         curve = pool.submit(_write_curve, result.curve, folder / "account_curve.csv")
-        manifest = run_manifest(result)
-        _write_text(folder / "trades.csv", _csv(TRADE_COLUMNS, _trade_rows(result)))
-        _write_text(folder / "fills.csv", _csv(FILL_COLUMNS, _fill_rows(result.events)))
-        _write_text(folder / "funding.csv", _csv(FUNDING_COLUMNS, _funding_rows(result.events)))
-        _write_text(folder / "equity.csv", _csv(EQUITY_COLUMNS, _equity_rows(result)))
-        _write_text(folder / "events.jsonl", _event_lines(result.events))
+        rows = (list(row.values()) for row in trades)
+        _write(folder / "trades.csv", _csv(TRADE_COLUMNS, rows))
+        _write(folder / "fills.csv", _csv(FILL_COLUMNS, _fill_rows(result.events)))
+        _write(folder / "funding.csv", _csv(FUNDING_COLUMNS, _funding_rows(result.events)))
+        _write(folder / "equity.csv", _csv(EQUITY_COLUMNS, _equity_rows(result)))
+        _write(folder / "events.jsonl", _event_lines(result.events))
         stamped = {"run_id": run_id, "created_ms": created_ms, **manifest}
-        _write_text(folder / "run_manifest.json", json_text(stamped))
+        _write(folder / "run_manifest.json", json_text(stamped))
         sheet = render_tearsheet(tearsheet_data(result, manifest, run_id=run_id))
-        _write_text(folder / "tearsheet.html", sheet)
+        _write(folder / "tearsheet.html", sheet.encode())
         curve.result()
 
 
-def json_text(value: object) -> str:
-    """Return JSON for people to read: sorted where it was a set, decimals as plain strings."""
-    return json.dumps(to_json(value), indent=1, allow_nan=False) + "\n"
+def json_text(value: object) -> bytes:
+    """Return JSON for people to read: decimals as plain strings, NaN and infinity as null."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(value, default=_json_form, option=options)
 
 
-def to_json(value: object) -> Any:
-    """Return a value in JSON's own types; NaN and infinity become null."""
-    if value is None or (isinstance(value, bool | int | str) and not isinstance(value, Enum)):
-        return value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
+def _json_form(value: object) -> str:
     if isinstance(value, Decimal):
         return plain(value)
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, dict):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
     raise TypeError(f"no JSON form is known for {type(value).__name__}")
 
 
 # Rows.
 
 
-def text_of(value: object) -> str:
-    """Return a value as CSV shows it: plain decimals, nothing for None."""
-    if value is None:
-        return ""
+def trade_rows(trips: Sequence[RoundTrip]) -> list[dict[str, object]]:
+    """Return the trades as trades.csv and the result hold them: decimals as plain strings."""
+    return [{name: _plain_value(getattr(trip, name)) for name in TRADE_COLUMNS} for trip in trips]
+
+
+def _plain_value(value: object) -> object:
     if isinstance(value, Decimal):
         return plain(value)
-    if isinstance(value, float):
-        return repr(value)
-    return str(value.value) if isinstance(value, Enum) else str(value)
-
-
-def _trade_rows(result: BacktestResult) -> Iterator[list[str]]:
-    for trip in result.trips:
-        yield [text_of(getattr(trip, name)) for name in TRADE_COLUMNS]
+    return value.value if isinstance(value, Enum) else value
 
 
 def _fill_rows(events: Sequence[Event]) -> Iterator[list[str]]:
@@ -158,11 +148,11 @@ def _fill_rows(events: Sequence[Event]) -> Iterator[list[str]]:
         ]
 
 
-def _funding_rows(events: Sequence[Event]) -> Iterator[list[str]]:
+def _funding_rows(events: Sequence[Event]) -> Iterator[list[object]]:
     settled = [event for event in events if isinstance(event, FundingSettled)]
     settled.sort(key=lambda event: event.ts_ms)
     for event in settled:
-        yield [text_of(getattr(event, name)) for name in FUNDING_COLUMNS]
+        yield [_plain_value(getattr(event, name)) for name in FUNDING_COLUMNS]
 
 
 def _equity_rows(result: BacktestResult) -> Iterator[list[str]]:
@@ -180,24 +170,23 @@ def _equity_rows(result: BacktestResult) -> Iterator[list[str]]:
         yield [str(moment), plain(Decimal(atoms).scaleb(-8)), repr(round(fall, 12))]
 
 
-def _event_lines(events: Sequence[Event]) -> str:
-    lines = []
-    dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-    for event in events:
-        body = {name: to_json(getattr(event, name)) for name in event.__slots__}
-        lines.append(dumps({"event": type(event).__name__, **body}))
-    return "\n".join(lines) + "\n" if lines else ""
+def _event_lines(events: Sequence[Event]) -> bytes:
+    """Return one JSON object per line: the event's name, then its fields."""
+    heads = {kind: b'{"event":"%s",' % kind.__name__.encode() for kind in set(map(type, events))}
+    dumps = orjson.dumps
+    lines = [heads[type(event)] + dumps(event, default=_json_form)[1:] for event in events]
+    return b"\n".join([*lines, b""])
 
 
 # Writing.
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    return text.getvalue()
+    return text.getvalue().encode()
 
 
 def _write_curve(curve: AccountCurve, path: Path) -> None:
@@ -232,9 +221,9 @@ def _decimals(atoms: np.ndarray[Any, np.dtype[np.int64]]) -> pa.Array:
     return pa.Decimal128Array.from_buffers(pa.decimal128(28, 8), len(atoms), buffers)
 
 
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
@@ -244,7 +233,7 @@ def write_json_atomically(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.partial")
     try:
-        _write_text(staging, json_text(value))
+        _write(staging, json_text(value))
         staging.replace(path)
     except BaseException:
         staging.unlink(missing_ok=True)

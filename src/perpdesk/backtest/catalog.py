@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from perpdesk.backtest.artifacts import (
     staged_folder,
+    trade_rows,
     write_artifacts,
     write_json_atomically,
 )
 from perpdesk.backtest.manifest import run_manifest
 from perpdesk.backtest.runner import BacktestResult
 from perpdesk.domain.errors import DataRefused, UsageRefused
-from perpdesk.reports.round_trip import TRADE_COLUMNS
 
 SCHEMA_VERSION: Final = 1
 _RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
@@ -73,10 +73,18 @@ class BacktestCatalog:
             result_path=self.results_dir / day / name,
             artifacts_dir=self.artifacts_dir / run_id,
         )
+        manifest, trades = run_manifest(result), trade_rows(result.trips)
         with staged_folder(stored.artifacts_dir) as folder:
-            write_artifacts(result, folder, run_id=run_id, created_ms=created_ms)
+            write_artifacts(
+                result,
+                folder,
+                manifest=manifest,
+                trades=trades,
+                run_id=run_id,
+                created_ms=created_ms,
+            )
         try:
-            document = result_document(result, run_id=run_id)
+            document = result_document(result, manifest, trades, run_id=run_id)
             timings = {"created_ms": created_ms, "seconds": seconds}
             write_json_atomically(stored.result_path, {**document, "timings": timings})
         except BaseException:
@@ -137,9 +145,14 @@ def new_run_id(result: BacktestResult, created_ms: int) -> str:
     return hashlib.blake2b("|".join(parts).encode(), digest_size=6).hexdigest()
 
 
-def result_document(result: BacktestResult, *, run_id: str) -> dict[str, Any]:
+def result_document(
+    result: BacktestResult,
+    manifest: Mapping[str, Any],
+    trades: Sequence[Mapping[str, object]],
+    *,
+    run_id: str,
+) -> dict[str, Any]:
     """Return the full result: the same for the same inputs, but for the run id."""
-    trades = [{name: getattr(trip, name) for name in TRADE_COLUMNS} for trip in result.trips]
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
@@ -149,5 +162,5 @@ def result_document(result: BacktestResult, *, run_id: str) -> dict[str, Any]:
         "signals": result.signals,
         "stopped": result.stopped,
         "trades": trades,
-        "manifest": run_manifest(result),
+        "manifest": manifest,
     }

@@ -1,6 +1,5 @@
 """One run through Cerebro: strategies on strategy bars, the exchange on execution bars."""
 
-import gc
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any, Final
 import backtrader as bt
 
 from perpdesk.cerebro.broker import BatchBroker, HostBroker, QueueBroker
+from perpdesk.cerebro.collector import quiet_collector
 from perpdesk.cerebro.driver import BatchDriver
 from perpdesk.cerebro.execution import ExecutionBars
 from perpdesk.cerebro.feeds import CandleFeed, ClosedCandle, QueueFeed
@@ -151,7 +151,7 @@ def _run(
     for plan in plans:
         place = order.index(plan.context.symbol)
         cerebro.addstrategy(_on_feed(plan.strategy, place), **_params(plan, broker))
-    with _blamed(plans, feeds), _quiet_collector():
+    with _blamed(plans, feeds), quiet_collector():
         cerebro.run()
 
 
@@ -189,15 +189,3 @@ def _blamed(plans: Sequence[StrategyPlan], feeds: Mapping[str, Any]) -> Iterator
                 at = int(feed.candles.ts_ms[place]) if 0 <= place < len(feed.candles) else None
                 raise failure(plan.strategy, error, bar_open_ms=at) from error
         raise
-
-
-@contextmanager
-def _quiet_collector() -> Iterator[None]:
-    """Keep the cyclic collector from walking the run's ever-growing history over and over."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -22,12 +22,11 @@ def decimal_of(value: float) -> Decimal:
     return Decimal(repr(float(value)))
 
 
-def product(*factors: Decimal) -> Decimal:
+def product(first: Decimal, *others: Decimal) -> Decimal:
     """Return the product of the factors with every digit kept."""
-    result = ONE
-    for factor in factors:
-        result = EXACT.multiply(result, factor)
-    return result
+    for factor in others:
+        first = EXACT.multiply(first, factor)
+    return first
 
 
 def share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
@@ -100,7 +99,9 @@ def amount_of(atoms: int) -> Decimal:
 
 def plain(value: Decimal) -> str:
     """Return the value in plain digits: no exponent, no trailing zeros, never "-0"."""
-    text = format(value, "f")
+    text = str(value)
+    if "E" in text:
+        text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
+    return "0" if text == "-0" else text
