@@ -97,7 +97,7 @@ class BarMatcher:
 
     def along_path(self, state: SymbolState, bar: BarClosed) -> None:
         """Walk open → first extreme → second extreme → close."""
-        if state.orders or state.signed_quantity:
+        if self._reaches_something(state, bar):
             last, mark = bar.last, bar.mark
             if self._low_comes_first(state, bar):
                 self._walk(state, bar, last.open, last.low, mark.low, direction=-1)
@@ -107,8 +107,31 @@ class BarMatcher:
                 self._walk(state, bar, last.open, last.high, mark.high, direction=1)
                 self._walk(state, bar, last.high, last.low, mark.low, direction=-1)
                 self._walk(state, bar, last.low, last.close, mark.close, direction=1)
-            for order in state.orders.values():
-                order.rested = True
+        for order in state.orders.values():
+            order.rested = True
+
+    def _reaches_something(self, state: SymbolState, bar: BarClosed) -> bool:
+        """Tell whether the extremes reach an order or a liquidation, or a trailing stop follows."""
+        if state.signed_quantity:
+            price = self.accounting.liquidation_price(state)
+            if price is not None and (
+                bar.mark.low <= price if state.signed_quantity > ZERO else bar.mark.high >= price
+            ):
+                return True
+        for order in state.orders.values():
+            if order.is_trailing:
+                return True
+            level = self._level(state, order)
+            if level is None:
+                continue
+            extremes = bar.mark if order.watches_mark and not order.rests else bar.last
+            extreme = extremes.high if self._moves_up_to(order) else extremes.low
+            if order.rests:
+                if self._trades_at(state, order, extreme):
+                    return True
+            elif self._is_reached(order, level, extreme):
+                return True
+        return False
 
     def _low_comes_first(self, state: SymbolState, bar: BarClosed) -> bool:
         """Decide the order of the extremes: against the position, or towards the nearest entry."""
