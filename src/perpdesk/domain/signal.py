@@ -67,7 +67,8 @@ class Signal:
 
     ts_ms: the time at which the signal's bar closed. reference_price: that bar's close, the price
     that a MARKET entry is judged by. entry_price: for LIMIT and STOP entries. confidence: 0..1.
-    valid_until_ms: None means until the strategy's next bar closes.
+    valid_until_ms: None means, for a LIMIT or STOP entry, until the strategy's next bar closes; a
+    MARKET entry then waits for its yes as long as whoever confirms allows.
     """
 
     ts_ms: int

@@ -82,7 +82,7 @@ class Desk:
 
     def on_signal(self, signal: Signal, now_ms: int) -> list[Command]:
         """Take a signal in: exits act at once, entries pass risk and then wait for their yes."""
-        if signal.id in self.pending.records:
+        if not self.pending.add(signal):
             return []
         if signal.kind is SignalKind.EXIT:
             return self._exit(signal, now_ms)
@@ -90,10 +90,9 @@ class Desk:
             check_signal(signal, self.settings.limits)
             self._check_position(signal)
         except Denied as denied:
-            self.pending.deny(signal, now_ms, denied.message)
+            self.pending.decide(signal.id, SignalState.DENIED, now_ms, denied.message)
             return []
         self._supersede(signal, now_ms)
-        self.pending.add(signal)
         return self.on_time(now_ms)
 
     def _check_position(self, signal: Signal) -> None:
@@ -101,16 +100,18 @@ class Desk:
         if held * signal.side.sign > ZERO:
             raise Denied(f"a {signal.side} position of {signal.symbol} is open already")
 
-    def _supersede(self, signal: Signal, now_ms: int) -> None:
+    def _supersede(self, signal: Signal, now_ms: int, side: PositionSide | None = None) -> None:
+        """Let a signal replace what its strategy asked before: all of it, or what is on `side`."""
         for other in list(self.pending.waiting.values()):
-            if other.symbol == signal.symbol and other.strategy == signal.strategy:
+            same = (other.symbol, other.strategy) == (signal.symbol, signal.strategy)
+            if same and other.id != signal.id and side in (None, other.side):
                 self.pending.decide(
                     other.id, SignalState.SUPERSEDED, now_ms, f"by signal {signal.id}"
                 )
 
     def _exit(self, signal: Signal, now_ms: int) -> list[Command]:
-        self.pending.add(signal)
         self.pending.decide(signal.id, SignalState.CONFIRMED, now_ms, "exits do not wait")
+        self._supersede(signal, now_ms, signal.side)
         commands = self._cancel_entries(signal.symbol, signal.side)
         if self.positions[signal.symbol] * signal.side.sign > ZERO:
             commands.append(self._close(signal, signal.side))
@@ -128,28 +129,42 @@ class Desk:
         return min(times, default=None)
 
     def on_time(self, now_ms: int) -> list[Command]:
-        """Let the policy confirm what is due, and expire what is over."""
+        """Let the policy confirm what is due, and expire what is over: whichever came first."""
         commands: list[Command] = []
         for signal in list(self.pending.waiting.values()):
             expires_ms = self.policy.expires_at_ms(signal)
             confirm_ms = self.policy.confirm_at_ms(signal)
-            if expires_ms is not None and expires_ms <= now_ms:
-                self.pending.decide(signal.id, SignalState.EXPIRED, now_ms, "its time is over")
-            elif confirm_ms is not None and confirm_ms <= now_ms:
-                commands += self.confirm(signal.id, now_ms)
+            if confirm_ms is not None and (expires_ms is None or confirm_ms < expires_ms):
+                if confirm_ms <= now_ms:
+                    commands += self._confirm(signal, now_ms)
+            elif expires_ms is not None and expires_ms <= now_ms:
+                self._expire(signal, now_ms)
         return commands
 
     def confirm(self, signal_id: str, now_ms: int) -> list[Command]:
-        """Turn a waiting signal into commands, if it still holds at this moment's price."""
+        """Turn a waiting signal into commands, if it still holds at this moment's price.
+
+        A yes that comes when the signal's time is over comes too late.
+        """
         signal = self.pending.waiting.get(signal_id)
         if signal is None:
             return []
+        expires_ms = self.policy.expires_at_ms(signal)
+        if expires_ms is not None and expires_ms <= now_ms:
+            self._expire(signal, now_ms)
+            return []
+        return self._confirm(signal, now_ms)
+
+    def _expire(self, signal: Signal, now_ms: int) -> None:
+        self.pending.decide(signal.id, SignalState.EXPIRED, now_ms, "its time is over")
+
+    def _confirm(self, signal: Signal, now_ms: int) -> list[Command]:
         try:
             commands = self._enter(signal)
         except Denied as denied:
-            self.pending.deny(signal, now_ms, denied.message)
+            self.pending.decide(signal.id, SignalState.DENIED, now_ms, denied.message)
             return []
-        self.pending.decide(signal_id, SignalState.CONFIRMED, now_ms)
+        self.pending.decide(signal.id, SignalState.CONFIRMED, now_ms)
         return commands
 
     def dismiss(self, signal_id: str, now_ms: int, reason: str) -> bool:

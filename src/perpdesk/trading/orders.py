@@ -15,6 +15,7 @@ from perpdesk.domain.order import (
     WorkingPrice,
 )
 from perpdesk.domain.signal import EntryType, PositionSide, Signal
+from perpdesk.trading.pending import end_ms_of
 
 _TYPES: Final = {
     EntryType.MARKET: OrderType.MARKET,
@@ -33,11 +34,6 @@ def client_order_id(desk: str, signal_id: str, leg: str, attempt: int = 1) -> Cl
 def entry_request(desk: str, signal: Signal, quantity: Decimal) -> OrderRequest:
     """Return the entry order; limit and stop entries expire when the signal does."""
     waits = signal.entry is not EntryType.MARKET
-    expire_ms = None
-    if waits:
-        expire_ms = signal.valid_until_ms
-        if expire_ms is None:
-            expire_ms = signal.timeframe.close_ms(signal.ts_ms)
     return OrderRequest(
         client_order_id=client_order_id(desk, signal.id, "e"),
         symbol=signal.symbol,
@@ -47,7 +43,7 @@ def entry_request(desk: str, signal: Signal, quantity: Decimal) -> OrderRequest:
         price=signal.entry_price if signal.entry is EntryType.LIMIT else None,
         trigger_price=signal.entry_price if signal.entry is EntryType.STOP else None,
         time_in_force=TimeInForce.GTD if waits else TimeInForce.GTC,
-        expire_ms=expire_ms,
+        expire_ms=end_ms_of(signal) if waits else None,
         purpose=OrderPurpose.ENTRY,
     )
 

@@ -3,7 +3,18 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from perpdesk.domain.signal import Signal, SignalState
+from perpdesk.domain.signal import EntryType, Signal, SignalState
+
+
+def end_ms_of(signal: Signal) -> int | None:
+    """Return when a signal is over by itself; None for a market entry that names no end.
+
+    An entry that waits at a price of its own ends when the strategy's next bar closes, unless the
+    signal says otherwise.
+    """
+    if signal.valid_until_ms is not None or signal.entry is EntryType.MARKET:
+        return signal.valid_until_ms
+    return signal.timeframe.close_ms(signal.ts_ms)
 
 
 class ConfirmationPolicy(Protocol):
@@ -30,8 +41,8 @@ class ConfirmAfter:
         return signal.ts_ms + self.delay_ms
 
     def expires_at_ms(self, signal: Signal) -> int | None:
-        """Return the end that the signal names itself."""
-        return signal.valid_until_ms
+        """Return the end of the signal itself."""
+        return end_ms_of(signal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +56,9 @@ class AwaitHuman:
         return None
 
     def expires_at_ms(self, signal: Signal) -> int | None:
-        """Return the earlier of the time to live and the end that the signal names."""
-        end_ms = signal.ts_ms + self.ttl_ms
-        return end_ms if signal.valid_until_ms is None else min(end_ms, signal.valid_until_ms)
+        """Return the earlier of the time to live and the end of the signal itself."""
+        end_ms, own_ms = signal.ts_ms + self.ttl_ms, end_ms_of(signal)
+        return end_ms if own_ms is None else min(end_ms, own_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,19 +82,18 @@ class PendingSignals:
         self.records: dict[str, SignalRecord] = {}
         self.waiting: dict[str, Signal] = {}
 
-    def add(self, signal: Signal) -> None:
-        """Take a new signal in as PENDING."""
+    def add(self, signal: Signal) -> bool:
+        """Take a new signal in as PENDING; false if its id was seen before, whatever became of it.
+
+        So the same bar, delivered again, can never be acted on twice.
+        """
+        if signal.id in self.records:
+            return False
         self.records[signal.id] = SignalRecord(
             signal=signal, state=SignalState.PENDING, ts_ms=signal.ts_ms
         )
         self.waiting[signal.id] = signal
-
-    def deny(self, signal: Signal, ts_ms: int, reason: str) -> None:
-        """Record a signal that our risk refused."""
-        self.waiting.pop(signal.id, None)
-        self.records[signal.id] = SignalRecord(
-            signal=signal, state=SignalState.DENIED, ts_ms=ts_ms, reason=reason
-        )
+        return True
 
     def decide(self, signal_id: str, state: SignalState, ts_ms: int, reason: str = "") -> bool:
         """Move a PENDING signal to `state`; false if somebody was faster or it is not known."""

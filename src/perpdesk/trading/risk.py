@@ -43,8 +43,13 @@ def check_signal(signal: Signal, limits: RiskLimits) -> None:
 def check_price(signal: Signal, price: Decimal, limits: RiskLimits) -> None:
     """Raise Denied where the price has moved too far since the signal.
 
-    Only market entries move with the price; limit and stop entries wait at their own.
+    Market entries move with the price. Limit and stop entries wait at their own; but a limit would
+    fill at once where the price has fallen through it, so it must not lie beyond the stop either.
     """
+    stop = signal.stop_loss
+    beyond = stop is not None and (price - stop) * signal.side.sign <= ZERO
+    if stop is not None and beyond and signal.entry is not EntryType.STOP:
+        raise Denied(f"price {plain(price)} is already beyond the stop loss {plain(stop)}")
     if signal.entry is not EntryType.MARKET:
         return
     drift_pct = abs(price - signal.reference_price) / signal.reference_price * 100
@@ -54,9 +59,6 @@ def check_price(signal: Signal, price: Decimal, limits: RiskLimits) -> None:
             f"price moved {plain(drift_pct.quantize(Decimal('0.001')))} % since the signal, "
             f"more than {plain(most)} %"
         )
-    stop = signal.stop_loss
-    if stop is not None and (price - stop) * signal.side.sign <= ZERO:
-        raise Denied(f"price {plain(price)} is already beyond the stop loss {plain(stop)}")
     floor = limits.min_risk_reward
     if floor > ZERO and price != signal.reference_price:
         ratio = risk_reward(signal.side, price, stop, signal.take_profits)
