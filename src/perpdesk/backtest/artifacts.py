@@ -1,16 +1,13 @@
 """The files of a run: written beside their place, moved into it whole, or not at all."""
 
 import csv
-import io
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import orjson
@@ -52,24 +49,12 @@ CURVE_COLUMNS: Final = (
 )
 EQUITY_COLUMNS: Final = ("ts_ms", "equity", "drawdown")
 
-_CURVE_CHUNK: Final = 131_072
+_CURVE_CHUNK: Final = 65_536
+_BUFFER: Final = 1 << 20
+_CURVE_SCHEMA: Final = pa.schema(
+    [("ts_ms", pa.int64()), *((name, pa.decimal128(28, 8)) for name in CURVE_COLUMNS[1:])]
+)
 _DAY_MS: Final = 86_400_000
-
-
-@contextmanager
-def staged_folder(final: Path) -> Iterator[Path]:
-    """Yield a new folder beside `final` that takes its place on success and vanishes otherwise."""
-    staging = final.with_name(f".{final.name}.partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
-        yield staging
-        _sync_folder(staging)
-        staging.rename(final)
-        _sync_folder(final.parent)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
 
 
 def write_artifacts(
@@ -81,24 +66,20 @@ def write_artifacts(
     run_id: str,
     created_ms: int,
 ) -> None:
-    """Write every artifact of a run into `folder`, which exists and is empty.
+    """Write every artifact of a run but its account curve into `folder`, which exists.
 
     manifest: of `run_manifest`. trades: of `trade_rows`.
     """
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        # Formatting a long curve takes as long as everything else, and needs no interpreter.
-        curve = pool.submit(_write_curve, result.curve, folder / "account_curve.csv")
-        rows = (list(row.values()) for row in trades)
-        _write(folder / "trades.csv", _csv(TRADE_COLUMNS, rows))
-        _write(folder / "fills.csv", _csv(FILL_COLUMNS, _fill_rows(result.events)))
-        _write(folder / "funding.csv", _csv(FUNDING_COLUMNS, _funding_rows(result.events)))
-        _write(folder / "equity.csv", _csv(EQUITY_COLUMNS, _equity_rows(result)))
-        _write(folder / "events.jsonl", _event_lines(result.events))
-        stamped = {"run_id": run_id, "created_ms": created_ms, **manifest}
-        _write(folder / "run_manifest.json", json_text(stamped))
-        sheet = render_tearsheet(tearsheet_data(result, manifest, run_id=run_id))
-        _write(folder / "tearsheet.html", sheet.encode())
-        curve.result()
+    rows = (list(row.values()) for row in trades)
+    _write_csv(folder / "trades.csv", TRADE_COLUMNS, rows)
+    _write_csv(folder / "fills.csv", FILL_COLUMNS, _fill_rows(result.events))
+    _write_csv(folder / "funding.csv", FUNDING_COLUMNS, _funding_rows(result.events))
+    _write_csv(folder / "equity.csv", EQUITY_COLUMNS, _equity_rows(result))
+    _write(folder / "events.jsonl", _event_lines(result.events))
+    stamped = {"run_id": run_id, "created_ms": created_ms, **manifest}
+    _write(folder / "run_manifest.json", [json_text(stamped)])
+    sheet = render_tearsheet(tearsheet_data(result, manifest, run_id=run_id))
+    _write(folder / "tearsheet.html", [sheet.encode()])
 
 
 def json_text(value: object) -> bytes:
@@ -170,46 +151,61 @@ def _equity_rows(result: BacktestResult) -> Iterator[list[str]]:
         yield [str(moment), plain(Decimal(atoms).scaleb(-8)), repr(round(fall, 12))]
 
 
-def _event_lines(events: Sequence[Event]) -> bytes:
-    """Return one JSON object per line: the event's name, then its fields."""
+def _event_lines(events: Sequence[Event]) -> Iterator[bytes]:
+    """Yield one JSON object per line: the event's name, then its fields."""
     heads = {kind: b'{"event":"%s",' % kind.__name__.encode() for kind in set(map(type, events))}
     dumps = orjson.dumps
-    lines = [heads[type(event)] + dumps(event, default=_json_form)[1:] for event in events]
-    return b"\n".join([*lines, b""])
+    for event in events:
+        yield heads[type(event)] + dumps(event, default=_json_form)[1:] + b"\n"
 
 
 # Writing.
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue().encode()
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="", buffering=_BUFFER) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+        _settle(file)
 
 
-def _write_curve(curve: AccountCurve, path: Path) -> None:
-    """Write the curve with eight places, a chunk at a time: a year of minutes is half a million."""
-    schema = pa.schema(
-        [("ts_ms", pa.int64()), *((name, pa.decimal128(28, 8)) for name in CURVE_COLUMNS[1:])]
-    )
-    options = pa_csv.WriteOptions(quoting_style="none", quoting_header="none")
-    with path.open("wb") as file:
-        with pa_csv.CSVWriter(file, schema, write_options=options) as writer:
-            for start in range(0, len(curve), _CURVE_CHUNK):
-                rows = slice(start, start + _CURVE_CHUNK)
-                part = AccountCurve(
-                    ts_ms=curve.ts_ms[rows],
-                    cash=curve.cash[rows],
-                    unrealized=curve.unrealized[rows],
-                    used_margin=curve.used_margin[rows],
-                    maintenance_margin=curve.maintenance_margin[rows],
-                )
-                columns = [_decimals(getattr(part, name)) for name in CURVE_COLUMNS[1:]]
-                writer.write_batch(pa.record_batch([pa.array(part.ts_ms), *columns], schema=schema))
-        file.flush()
-        os.fsync(file.fileno())
+class CurveWriter:
+    """Writes account_curve.csv in parts, beside the run that draws them.
+
+    Formatting a long curve takes as long as all other artifacts together; it needs no interpreter,
+    so it can be done while the run goes on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._file = path.open("wb")
+        self._pending: list[Future[None]] = []
+        options = pa_csv.WriteOptions(quoting_style="none", quoting_header="none")
+        self._csv = pa_csv.CSVWriter(self._file, _CURVE_SCHEMA, write_options=options)
+
+    def write(self, part: AccountCurve) -> None:
+        """Take one part, in order of time."""
+        self._pending.append(self._pool.submit(self._format, part))
+
+    def finish(self) -> None:
+        """Wait until every part is written; raises what went wrong with any of them."""
+        for part in self._pending:
+            part.result()
+        self._csv.close()
+        _settle(self._file)
+
+    def close(self) -> None:
+        """Let go of file and thread, finished or not."""
+        self._pool.shutdown(cancel_futures=True)
+        self._file.close()
+
+    def _format(self, part: AccountCurve) -> None:
+        for start in range(0, len(part), _CURVE_CHUNK):
+            rows = slice(start, start + _CURVE_CHUNK)
+            columns = [_decimals(getattr(part, name)[rows]) for name in CURVE_COLUMNS[1:]]
+            times = pa.array(part.ts_ms[rows])
+            self._csv.write_batch(pa.record_batch([times, *columns], schema=_CURVE_SCHEMA))
 
 
 def _decimals(atoms: np.ndarray[Any, np.dtype[np.int64]]) -> pa.Array:
@@ -221,11 +217,15 @@ def _decimals(atoms: np.ndarray[Any, np.dtype[np.int64]]) -> pa.Array:
     return pa.Decimal128Array.from_buffers(pa.decimal128(28, 8), len(atoms), buffers)
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _write(path: Path, content: Iterable[bytes]) -> None:
+    with path.open("wb", buffering=_BUFFER) as file:
+        file.writelines(content)
+        _settle(file)
+
+
+def _settle(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def write_json_atomically(path: Path, value: object) -> None:
@@ -233,15 +233,16 @@ def write_json_atomically(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.partial")
     try:
-        _write(staging, json_text(value))
+        _write(staging, [json_text(value)])
         staging.replace(path)
     except BaseException:
         staging.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power loss."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -8,20 +8,24 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from perpdesk.backtest.artifacts import (
-    staged_folder,
+    CurveWriter,
+    sync_folder,
     trade_rows,
     write_artifacts,
     write_json_atomically,
 )
 from perpdesk.backtest.manifest import run_manifest
 from perpdesk.backtest.runner import BacktestResult
+from perpdesk.domain.account import AccountCurve
 from perpdesk.domain.errors import DataRefused, UsageRefused
 
 SCHEMA_VERSION: Final = 1
@@ -57,40 +61,20 @@ class BacktestCatalog:
 
     # Writing.
 
-    def save(
-        self, result: BacktestResult, *, created_ms: int, seconds: dict[str, float]
-    ) -> StoredRun:
-        """Write a run's artifacts, then register it by its result file.
-
-        created_ms: wall time. seconds: how long each part of the run took, by name.
-        """
-        run_id = new_run_id(result, created_ms)
-        day = datetime.fromtimestamp(created_ms / 1000, UTC).strftime("%Y-%m-%d")
-        spec = result.spec
-        name = f"{'+'.join(spec.symbols)}_{result.strategy.name}_{spec.timeframe}_{run_id}.json"
-        stored = StoredRun(
-            run_id=run_id,
-            result_path=self.results_dir / day / name,
-            artifacts_dir=self.artifacts_dir / run_id,
-        )
-        manifest, trades = run_manifest(result), trade_rows(result.trips)
-        with staged_folder(stored.artifacts_dir) as folder:
-            write_artifacts(
-                result,
-                folder,
-                manifest=manifest,
-                trades=trades,
-                run_id=run_id,
-                created_ms=created_ms,
-            )
+    @contextmanager
+    def recording(self) -> Iterator["Recording"]:
+        """Yield a recording of the run about to start; what is not finished leaves no trace."""
+        self.artifacts_dir.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=self.artifacts_dir))
         try:
-            document = result_document(result, manifest, trades, run_id=run_id)
-            timings = {"created_ms": created_ms, "seconds": seconds}
-            write_json_atomically(stored.result_path, {**document, "timings": timings})
-        except BaseException:
-            shutil.rmtree(stored.artifacts_dir, ignore_errors=True)
-            raise
-        return stored
+            staging.chmod(0o755)
+            recording = Recording(self, staging)
+            try:
+                yield recording
+            finally:
+                recording.close()
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
     # Reading.
 
@@ -123,6 +107,13 @@ class BacktestCatalog:
     def _stored(self, run_id: str, path: Path) -> StoredRun:
         return StoredRun(run_id=run_id, result_path=path, artifacts_dir=self.artifacts_dir / run_id)
 
+    def place_of(self, result: BacktestResult, run_id: str, created_ms: int) -> StoredRun:
+        """Return where a run made at `created_ms` belongs."""
+        day = datetime.fromtimestamp(created_ms / 1000, UTC).strftime("%Y-%m-%d")
+        spec = result.spec
+        name = f"{'+'.join(spec.symbols)}_{result.strategy.name}_{spec.timeframe}_{run_id}.json"
+        return self._stored(run_id, self.results_dir / day / name)
+
     # Deleting.
 
     def delete(self, runs: Sequence[StoredRun]) -> None:
@@ -132,6 +123,54 @@ class BacktestCatalog:
             shutil.rmtree(run.artifacts_dir, ignore_errors=True)
             if run.result_path.parent.exists() and not any(run.result_path.parent.iterdir()):
                 run.result_path.parent.rmdir()
+
+
+class Recording:
+    """The artifacts of one run, from its first bar on, in a folder that nobody sees yet."""
+
+    def __init__(self, catalog: BacktestCatalog, folder: Path) -> None:
+        self._catalog = catalog
+        self._folder = folder
+        self._curve = CurveWriter(folder / "account_curve.csv")
+
+    def take_curve(self, part: AccountCurve) -> None:
+        """Take a part of the account curve, while the run goes on."""
+        self._curve.write(part)
+
+    def close(self) -> None:
+        """Let go of open files."""
+        self._curve.close()
+
+    def finish(
+        self, result: BacktestResult, *, created_ms: int, seconds: Mapping[str, float]
+    ) -> StoredRun:
+        """Write what is left, move all into place, then register the run by its result file.
+
+        created_ms: wall time. seconds: how long each part of the run took, by name.
+        """
+        run_id = new_run_id(result, created_ms)
+        stored = self._catalog.place_of(result, run_id, created_ms)
+        manifest, trades = run_manifest(result), trade_rows(result.trips)
+        write_artifacts(
+            result,
+            self._folder,
+            manifest=manifest,
+            trades=trades,
+            run_id=run_id,
+            created_ms=created_ms,
+        )
+        document = result_document(result, manifest, trades, run_id=run_id)
+        timings = {"created_ms": created_ms, "seconds": seconds}
+        self._curve.finish()
+        sync_folder(self._folder)
+        self._folder.rename(stored.artifacts_dir)
+        try:
+            sync_folder(stored.artifacts_dir.parent)
+            write_json_atomically(stored.result_path, {**document, "timings": timings})
+        except BaseException:
+            shutil.rmtree(stored.artifacts_dir, ignore_errors=True)
+            raise
+        return stored
 
 
 def new_run_id(result: BacktestResult, created_ms: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from perpdesk.backtest.preflight import Preflight, RunData
 from perpdesk.backtest.spec import RunSpec
 from perpdesk.backtest.verification import verify_run
-from perpdesk.cerebro.account_curve import account_curve
+from perpdesk.cerebro.account_curve import CurveDrawer, CurveRecorder, CurveSink
 from perpdesk.cerebro.engine import StrategyPlan, run_batch
 from perpdesk.cerebro.host import SimulationHost
 from perpdesk.domain.account import AccountCurve, LedgerEntry
@@ -80,8 +80,17 @@ class BacktestRunner:
     instruments: InstrumentBook
     strategies: StrategyRegistry
 
-    def run(self, spec: RunSpec, *, progress: Progress | None = None) -> BacktestResult:
+    def run(
+        self,
+        spec: RunSpec,
+        *,
+        progress: Progress | None = None,
+        curve_sink: CurveSink | None = None,
+    ) -> BacktestResult:
         """Check, run, measure and verify.
+
+        progress: told bars done and bars in all. curve_sink: takes the account curve in parts,
+        while the run goes on.
 
         Raises UsageRefused, DataRefused or StrategyFailed before or during the run, and
         InvariantBroken where the run contradicts its own arithmetic.
@@ -107,16 +116,34 @@ class BacktestRunner:
         exchange = Exchange(instruments, spec.exchange_settings())
         host = SimulationHost(exchange, instruments, spec.desk_settings(), spec.policy())
         execution = {symbol: each.execution for symbol, each in data.symbols.items()}
+        candles = {
+            symbol: each.candles.between(data.start_ms, data.end_ms)
+            for symbol, each in data.symbols.items()
+        }
+        drawer = CurveDrawer(
+            host.trace,
+            instruments=instruments,
+            execution=execution,
+            leverage={symbol: exchange.symbols[symbol].leverage for symbol in instruments},
+        )
+        recorder = CurveRecorder(drawer, _close_times(candles), curve_sink)
+
+        def watch(done: int, total: int, now_ms: int) -> None:
+            recorder.advance(now_ms)
+            if progress is not None:
+                progress(done, total)
+
         run_batch(
             host,
             plans,
             {symbol: each.candles for symbol, each in data.symbols.items()},
             execution,
             start_ms=data.start_ms,
-            progress=progress,
+            watch=watch,
         )
         host.finish()
-        return self._measure(spec, data, host, plans, instruments)
+        curve = recorder.finish()
+        return self._measure(spec, data, host, plans, instruments, candles, curve)
 
     def _instruments(self, spec: RunSpec, data: RunData) -> dict[str, Instrument]:
         """Return the instruments as of the start, with the spec's fees."""
@@ -144,19 +171,10 @@ class BacktestRunner:
         host: SimulationHost,
         plans: list[StrategyPlan],
         instruments: dict[str, Instrument],
+        candles: dict[str, Candles],
+        curve: AccountCurve,
     ) -> BacktestResult:
         execution = {symbol: each.execution for symbol, each in data.symbols.items()}
-        candles = {
-            symbol: each.candles.between(data.start_ms, data.end_ms)
-            for symbol, each in data.symbols.items()
-        }
-        curve = account_curve(
-            host.trace,
-            _close_times(candles),
-            instruments=instruments,
-            execution=execution,
-            leverage={symbol: host.exchange.symbols[symbol].leverage for symbol in instruments},
-        )
         verify_run(host, curve, instruments, execution)
         trips = with_excursions(
             round_trips(host.events),

@@ -4,8 +4,8 @@ Before a strategy sees the bar that closed at T, the exchange has seen every exe
 Strategies do not order: their signals go to the desk, through `on_signal`.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import backtrader as bt
 
@@ -14,6 +14,8 @@ from perpdesk.cerebro.feeds import QueueFeed
 from perpdesk.cerebro.host import SimulationHost
 from perpdesk.domain.errors import UsageRefused
 from perpdesk.domain.signal import Signal
+
+_STEPS_PER_WATCH: Final = 4096
 
 
 class HostBroker(bt.broker.BrokerBase):
@@ -87,6 +89,8 @@ class BatchBroker(HostBroker):
         """
         self.driver = driver
         self.wake_ms = [0]
+        self.watch: Callable[[int, int, int], None] | None = None
+        self._steps = 0
         self._clocks = [
             (feed, feed.candles.timeframe.close_all(feed.candles.ts_ms)) for feed in feeds
         ]
@@ -99,7 +103,12 @@ class BatchBroker(HostBroker):
 
     def next(self) -> None:
         """Bring the exchange up to the bar that Cerebro is about to show."""
-        self.driver.advance(self.now_ms())
+        now_ms = self.now_ms()
+        self.driver.advance(now_ms)
+        self._steps += 1
+        if self.watch is not None and self._steps % _STEPS_PER_WATCH == 0:
+            done = max(len(feed) for feed, _ in self._clocks)
+            self.watch(done, max(len(closes) for _, closes in self._clocks), now_ms)
         self.wake_ms[0] = self.driver.next_ms
         if self.host.exchange.stopped is not None:
             self.wake_ms[0] = NEVER_MS

@@ -132,7 +132,10 @@ class Lane:
 
 
 class BatchDriver:
-    """Advances all symbols of a host through recorded bars, in order of time and then of symbol."""
+    """Advances all symbols of a host through recorded bars, in order of time and then of symbol.
+
+    All symbols have bars of one timeframe.
+    """
 
     def __init__(self, host: SimulationHost, bars: Sequence[ExecutionBars]) -> None:
         self.host = host
@@ -160,12 +163,18 @@ class BatchDriver:
             lane.skip_to(int(np.searchsorted(lane.bars.close_ms, close_ms, side="right")))
 
     def _synchronise(self, waking: Lane) -> None:
-        """Before a bar of one symbol, the others stand at what had closed when it opened."""
+        """Bring the other symbols to where they stand before a bar, had none been skipped.
+
+        Bars that close together run symbol by symbol, so those named earlier have this one behind
+        them, those named later have it still to come.
+        """
         if len(self.lanes) > 1:
-            open_ms = int(waking.bars.ts_ms[waking.wake])
+            close_ms = waking.wake_ms
             for lane in self.lanes:
-                if lane is not waking:
-                    closed = bisect_left(lane.bars.close_ms, open_ms + 1)
+                if lane is waking:
+                    close_ms -= 1
+                else:
+                    closed = bisect_left(lane.bars.close_ms, close_ms + 1)
                     lane.skip_to(min(closed, lane.wake))
 
     def _find_wakes(self) -> None:
@@ -175,8 +184,5 @@ class BatchDriver:
         self.next_ms = min(lane.wake_ms for lane in self.lanes)
 
 
-def _wake_order(lane: Lane) -> tuple[int, int]:
-    """Earlier bars first; among bars that close together, the shorter ones that opened later."""
-    if lane.wake >= lane.size:
-        return NEVER_MS, 0
-    return int(lane.bars.close_ms[lane.wake]), -int(lane.bars.ts_ms[lane.wake])
+def _wake_order(lane: Lane) -> int:
+    return lane.wake_ms

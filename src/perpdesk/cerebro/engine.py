@@ -25,7 +25,9 @@ from perpdesk.strategies.base import (
 )
 from perpdesk.strategies.failures import failure, source_file
 
-Progress = Callable[[int, int], None]
+Watch = Callable[[int, int, int], None]
+"""Told now and then how far a run has come: bars done, bars in all, and the time reached, in ms."""
+
 _CHUNK: Final = 16_384
 """Bars between two reports of progress."""
 
@@ -47,7 +49,7 @@ class DeskCerebro(bt.Cerebro):
     Backtrader's own loop runs.
     """
 
-    progress: Progress | None = None
+    watch: Watch | None = None
 
     def _runonce(self, runstrats: list[Any]) -> None:
         if not self._is_simple(runstrats):
@@ -65,8 +67,8 @@ class DeskCerebro(bt.Cerebro):
                 if close_ms >= wake_ms[0]:
                     step()
                 advance()
-            if self.progress is not None:
-                self.progress(end, total)
+            if self.watch is not None:
+                self.watch(end, total, int(closes[end - 1]))
             if self._event_stop:
                 return
 
@@ -90,12 +92,13 @@ def run_batch(
     execution: Mapping[str, ExecutionBars],
     *,
     start_ms: int = 0,
-    progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Run strategies over recorded candles; the host keeps everything that happened.
 
     candles: strategy bars by symbol, warm-up included. execution: execution bars by symbol.
-    start_ms: signals of bars that closed by then belong to the warm-up and are not acted on.
+    start_ms: signals of bars that closed by then belong to the warm-up and are not acted on. watch:
+    when it is called, everything that can happen by that time has happened.
     Raises StrategyFailed, naming strategy and bar, where a strategy raises.
     """
     feeds = {symbol: _batch_feed(candles[symbol]) for symbol in candles}
@@ -103,7 +106,8 @@ def run_batch(
     broker = make_broker(host=host, start_ms=start_ms)
     broker.attach_driver(BatchDriver(host, list(execution.values())), list(feeds.values()))
     cerebro = DeskCerebro(stdstats=False)
-    cerebro.progress = progress
+    cerebro.watch = watch
+    broker.watch = watch
     _run(cerebro, broker, plans, feeds)
     last_ms = broker.now_ms()
     broker.driver.advance(last_ms)

@@ -92,14 +92,24 @@ class SimulationHost:
 
     def on_signal(self, signal: Signal) -> None:
         """Hand a strategy's signal to the desk and carry out what it decides."""
+        self._reach(signal.ts_ms)
         for command in self.desk.on_signal(signal, self.exchange.now_ms):
             self.carry_out(command)
         self.changes += 1
+
+    def _reach(self, now_ms: int) -> None:
+        """Let the exchange's clock reach the present, which a hole in the bars may keep back."""
+        if self.exchange.now_ms < now_ms:
+            for symbol, state in self.exchange.symbols.items():
+                self.exchange.skip_to(
+                    symbol, now_ms, last_price=state.last_price, mark_price=state.mark_price
+                )
 
     def on_time(self, now_ms: int) -> None:
         """Let the desk decide what waits for the clock."""
         due_ms = self.desk.next_due_ms if self.desk.pending.waiting else None
         if due_ms is not None and due_ms <= now_ms:
+            self._reach(now_ms)
             for command in self.desk.on_time(now_ms):
                 self.carry_out(command)
             self.changes += 1

@@ -1,8 +1,6 @@
 """`perpdesk backtest …`: run, list, show, compare, export, delete."""
 
-import gc
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -10,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from perpdesk.cli.frame import console, emit, progress
-from perpdesk.domain.errors import StrategyFailed, UsageRefused
+from perpdesk.domain.errors import UsageRefused
 
 if TYPE_CHECKING:
     from perpdesk.backtest.catalog import StoredRun
-    from perpdesk.backtest.runner import BacktestResult
-    from perpdesk.bootstrap import BacktestServices
+    from perpdesk.backtest.service import BacktestService, FinishedRun
+    from perpdesk.backtest.spec import RunSpec
     from perpdesk.settings import Settings
 
 app = typer.Typer(
@@ -101,13 +99,10 @@ def run(
     json_output: Json = False,
 ) -> None:
     """Run one strategy over stored data and keep its result, artifacts and report."""
-    from perpdesk.backtest.spec import load_spec_values, read_spec
-    from perpdesk.bootstrap import backtest_services
+    from perpdesk.bootstrap import backtest_service
     from perpdesk.settings import load_settings
 
     settings = load_settings()
-    values: dict[str, Any] = _defaults(settings)
-    values = _merged(values, load_spec_values(spec) if spec is not None else {})
     given: dict[str, Any] = {
         "window": window,
         "venue": venue,
@@ -128,42 +123,29 @@ def run(
         "sizing": _sizing(risk_pct=risk_pct, notional=notional, quantity=quantity),
         "params": _params(param),
         "fees": _without_none({"vip_tier": vip_tier, "commission": commission}),
-        "slippage": _slippage(slippage_model, slippage_bps),
+        "slippage": _without_none({"model": slippage_model, "bps": slippage_bps}),
     }
-    values = _merged(values, _without_none(given))
-    if (start or end) and window is None:
-        values.pop("window", None)
-    if max_volume_share is not None:
-        share = max_volume_share
-        values["max_volume_share"] = None if share.lower() == "none" else share
-    _require(values)
-    checked = read_spec(values, origin=str(spec) if spec is not None else "the options")
-    services = backtest_services(settings)
-    began, created_ms = time.perf_counter(), time.time_ns() // 1_000_000
-    # One run per process: nothing that it keeps is garbage before the end.
-    gc.disable()
+    checked = _checked_spec(_defaults(settings), spec, given, max_volume_share)
+    service = backtest_service(settings)
     with progress(f"{checked.strategy} on {', '.join(checked.symbols)}", hidden=json_output) as bar:
-        result = services.runner.run(checked, progress=bar.update)
-    ran = time.perf_counter()
-    if not result.verdict.passed and not allow_lookahead:
-        raise StrategyFailed(
-            f"the strategy looks ahead, so its result means nothing: {result.verdict.text}",
-            next_step="Correct it, or keep the run, marked, with --allow-lookahead.",
-        )
-    seconds = {"run": round(ran - began, 3)}
-    stored = services.catalog.save(result, created_ms=created_ms, seconds=seconds)
-    document = {
+        finished = service.run(checked, progress=bar.update, allow_lookahead=allow_lookahead)
+    emit(_document(finished), json_output=json_output, human=lambda: _print_finished(finished))
+
+
+def _document(finished: "FinishedRun") -> dict[str, Any]:
+    result, stored = finished.result, finished.stored
+    return {
         "run_id": stored.run_id,
         "result_path": stored.result_path,
         "artifacts_dir": stored.artifacts_dir,
         "report_path": stored.artifacts_dir / "tearsheet.html",
         "metrics": result.metrics.as_dict(),
         "signals": result.signals,
+        "stopped": result.stopped,
         "lookahead": result.verdict.text,
         "notes": result.notes,
-        "seconds": {**seconds, "artifacts": round(time.perf_counter() - ran, 3)},
+        "seconds": finished.seconds,
     }
-    emit(document, json_output=json_output, human=lambda: _print_result(result, stored))
 
 
 # Options.
@@ -177,6 +159,29 @@ def _defaults(settings: "Settings") -> dict[str, Any]:
         "slippage": {"bps": settings.simulation_slippage},
         "fees": {"commission": settings.simulation_commission},
     }
+
+
+def _checked_spec(
+    defaults: Mapping[str, Any],
+    path: Path | None,
+    given: Mapping[str, Any],
+    max_volume_share: str | None,
+) -> "RunSpec":
+    """Return the spec that settings, file and options make together; later ones win.
+
+    A range given by options replaces a window that the file chose.
+    """
+    from perpdesk.backtest.spec import load_spec_values, read_spec
+
+    values = _merged(defaults, load_spec_values(path) if path is not None else {})
+    values = _merged(values, _without_none(given))
+    if (given["start"] or given["end"]) and given["window"] is None:
+        values.pop("window", None)
+    if max_volume_share is not None:
+        unlimited = max_volume_share.lower() == "none"
+        values["max_volume_share"] = None if unlimited else max_volume_share
+    _require(values)
+    return read_spec(values, origin=str(path) if path is not None else "the options")
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,10 +208,6 @@ def _sizing(
             f"{named} exclude each other", next_step="Give one way to size, not several."
         )
     return {"rule": given[0][0], "value": given[0][1]} if given else None
-
-
-def _slippage(model: str | None, bps: str | None) -> dict[str, str]:
-    return _without_none({"model": model, "bps": bps})
 
 
 def _params(given: Sequence[str] | None) -> dict[str, str] | None:
@@ -236,12 +237,13 @@ def _require(values: Mapping[str, Any]) -> None:
 # Showing.
 
 
-def _print_result(result: "BacktestResult", stored: "StoredRun") -> None:
+def _print_finished(finished: "FinishedRun") -> None:
     from rich.table import Table
 
     from perpdesk.marketdata.gaps import utc_text
     from perpdesk.reports.summary import summary_rows
 
+    result, stored = finished.result, finished.stored
     spec, data = result.spec, result.data
     title = (
         f"{result.strategy.key()} on {', '.join(spec.symbols)} ({spec.venue}), {data.timeframe} "
@@ -273,11 +275,11 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
-def _services() -> "BacktestServices":
-    from perpdesk.bootstrap import backtest_services
+def _service() -> "BacktestService":
+    from perpdesk.bootstrap import backtest_service
     from perpdesk.settings import load_settings
 
-    return backtest_services(load_settings())
+    return backtest_service(load_settings())
 
 
 def _row_of(stored: "StoredRun") -> dict[str, Any]:
@@ -300,7 +302,7 @@ def _row_of(stored: "StoredRun") -> dict[str, Any]:
 @app.command("list")
 def list_runs(*, json_output: Json = False) -> None:
     """List finished runs, the latest first."""
-    rows = [_row_of(stored) for stored in _services().catalog.runs()]
+    rows = [_row_of(stored) for stored in _service().catalog.runs()]
 
     def human() -> None:
         from rich.table import Table
@@ -352,7 +354,7 @@ def show(
     json_output: Json = False,
 ) -> None:
     """Show one run: metrics, spec, notes and where its files are."""
-    stored = _services().catalog.find(run_id)
+    stored = _service().catalog.find(run_id)
     loaded = stored.load()
     document = {**loaded, "result_path": stored.result_path, "artifacts_dir": stored.artifacts_dir}
 
@@ -378,7 +380,7 @@ def show(
 @app.command()
 def compare(run_ids: RunIds, *, json_output: Json = False) -> None:
     """Put runs side by side: metrics, and what differs between their specs."""
-    catalog = _services().catalog
+    catalog = _service().catalog
     runs = [catalog.find(run_id) for run_id in run_ids]
     if len(runs) < 2:
         raise UsageRefused("one run cannot be compared", next_step="Name at least two.")
@@ -426,7 +428,7 @@ def export(
     json_output: Json = False,
 ) -> None:
     """Copy a run's result and artifacts into one folder or one zip file."""
-    stored = _services().catalog.find(run_id)
+    stored = _service().catalog.find(run_id)
     if to.exists():
         raise UsageRefused(f"{to} exists already", next_step="Name a new folder or file.")
     folder = to.with_name(f".{to.name}.partial")
@@ -457,7 +459,7 @@ def delete(
     json_output: Json = False,
 ) -> None:
     """Delete runs with their artifacts."""
-    catalog = _services().catalog
+    catalog = _service().catalog
     if every == bool(run_ids):
         raise UsageRefused(
             "name the runs to delete, or give --all", next_step="`perpdesk backtest list` helps."
