@@ -188,10 +188,13 @@ class Exchange:
     def skip_to(
         self, symbol: str, close_ms: int, *, last_price: Decimal, mark_price: Decimal
     ) -> None:
-        """Move a symbol to the end of a bar within its guard."""
+        """Move a symbol to the end of a bar within its guard.
+
+        Symbols are moved one after another, so the clock stays with the one that has come furthest.
+        """
         state = self.symbols[symbol]
         state.last_price, state.mark_price = last_price, mark_price
-        self.journal.ts_ms = close_ms
+        self.journal.ts_ms = max(self.journal.ts_ms, close_ms)
 
     # Reading.
 

@@ -408,13 +408,19 @@ def build_entry(
 
     long = side is PositionSide.LONG
     up, down = ROUND_CEILING, ROUND_FLOOR
+    own = None
+    if entry_price is not None:
+        own = on_grid("entry_price", entry_price, down if long else up)
     stop = None
     if stop_loss is not None:
         stop = on_grid("stop_loss", stop_loss, up if long else down)
-        nearest = close if entry_price is None else entry_price
-        if stop_loss < nearest <= stop or stop <= nearest < stop_loss:
-            # A stop less than a tick away from the entry would land on it.
-            stop = on_grid("stop_loss", stop_loss, down if long else up)
+        wished = close if entry_price is None else entry_price
+        at, tick = decimal_of(close) if own is None else own, context.tick_size
+        # A stop less than a tick away from the entry would land on it.
+        if long and stop_loss < wished and stop >= at:
+            stop = ((at / tick).to_integral_value(up) - 1) * tick
+        elif not long and stop_loss > wished and stop <= at:
+            stop = ((at / tick).to_integral_value(down) + 1) * tick
     signal = Signal(
         ts_ms=close_ms,
         venue=context.venue,
@@ -426,9 +432,7 @@ def build_entry(
         side=side,
         reference_price=decimal_of(close),
         entry=entry,
-        entry_price=None
-        if entry_price is None
-        else on_grid("entry_price", entry_price, down if long else up),
+        entry_price=own,
         stop_loss=stop,
         take_profits=tuple(
             TakeProfit(

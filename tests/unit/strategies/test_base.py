@@ -198,3 +198,24 @@ def test_guarded_code_blames_the_strategy_and_lets_our_own_errors_pass() -> None
         _ = 1 / 0
     with pytest.raises(StrategyFailed, match=r"^mine$"), guarded(EmaTrend):
         raise StrategyFailed("mine")
+
+
+@pytest.mark.parametrize(
+    ("side", "wished", "stop", "entry", "kept"),
+    [
+        # Rounding would put both on 98.0: the entry keeps its place, the stop moves a tick away.
+        (PositionSide.LONG, 98.07, 97.95, "98.0", "97.9"),
+        (PositionSide.SHORT, 98.03, 98.15, "98.1", "98.2"),
+        # The stop lies between the wished entry and its place on the grid.
+        (PositionSide.LONG, 98.07, 98.02, "98.0", "97.9"),
+        (PositionSide.SHORT, 98.03, 98.08, "98.1", "98.2"),
+    ],
+)
+def test_a_stop_never_lands_on_the_limit_that_rounding_moved_towards_it(
+    side: PositionSide, wished: float, stop: float, entry: str, kept: str
+) -> None:
+    ((_, signal),) = asked(
+        lambda self: self.enter(side, entry=EntryType.LIMIT, entry_price=wished, stop_loss=stop),
+        closes([100]),
+    )
+    assert (signal.entry_price, signal.stop_loss) == (Decimal(entry), Decimal(kept))
