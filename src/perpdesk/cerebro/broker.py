@@ -115,8 +115,8 @@ class BatchBroker(HostBroker):
             self.cerebro.runstop()
 
     def on_signal(self, signal: Signal) -> None:
-        """Hand a signal to the desk at the close of its bar."""
-        if signal.ts_ms <= self.p.start_ms:
+        """Hand a signal to the desk at the close of its bar; a stopped account takes no more."""
+        if signal.ts_ms <= self.p.start_ms or self.host.exchange.stopped is not None:
             return
         self.driver.synchronise(signal.ts_ms)
         self.host.on_signal(signal)
@@ -132,8 +132,9 @@ class QueueBroker(HostBroker):
     """Drives the exchange with the execution bars that come with each closed candle."""
 
     def attach_feeds(self, feeds: Sequence[QueueFeed]) -> None:
-        """Connect the live feeds."""
+        """Connect the live feeds, whose history is the warm-up."""
         self._feeds = feeds
+        self._warm_ms = {feed._name: feed.history_close_ms for feed in feeds}
 
     def next(self) -> None:
         """Run the execution bars that arrived with the bars just delivered, oldest first."""
@@ -143,6 +144,7 @@ class QueueBroker(HostBroker):
                 self.host.on_bar(bar)
 
     def on_signal(self, signal: Signal) -> None:
-        """Hand a signal to the desk, unless it belongs to the warm-up."""
-        if signal.ts_ms >= self.host.exchange.now_ms:
+        """Hand a signal to the desk, unless it belongs to the warm-up or the account is stopped."""
+        late = signal.ts_ms > self._warm_ms[signal.symbol]
+        if late and self.host.exchange.stopped is None:
             self.host.on_signal(signal)

@@ -16,14 +16,15 @@ from perpdesk.cerebro.execution import ExecutionBars
 from perpdesk.cerebro.feeds import CandleFeed, ClosedCandle, QueueFeed
 from perpdesk.cerebro.host import SimulationHost
 from perpdesk.domain.candles import Candles
-from perpdesk.domain.errors import PerpdeskError
+from perpdesk.domain.errors import DataRefused, PerpdeskError, StrategyFailed
+from perpdesk.domain.signal import Signal
 from perpdesk.strategies.base import (
     ArrayStrategy,
     SignalStrategy,
     StrategyContext,
     StrategyParams,
 )
-from perpdesk.strategies.failures import failure, source_file
+from perpdesk.strategies.failures import failure, iso, source_file
 
 Watch = Callable[[int, int, int], None]
 """Told now and then how far a run has come: bars done, bars in all, and the time reached, in ms."""
@@ -52,6 +53,8 @@ class DeskCerebro(bt.Cerebro):
     watch: Watch | None = None
 
     def _runonce(self, runstrats: list[Any]) -> None:
+        for strategy in runstrats:
+            _require_enough(strategy)
         if not self._is_simple(runstrats):
             super()._runonce(runstrats)
             return
@@ -66,11 +69,11 @@ class DeskCerebro(bt.Cerebro):
                 cell[0] = index
                 if close_ms >= wake_ms[0]:
                     step()
+                    if self._event_stop:
+                        return
                 advance()
             if self.watch is not None:
                 self.watch(end, total, int(closes[end - 1]))
-            if self._event_stop:
-                return
 
     def _is_simple(self, runstrats: list[Any]) -> bool:
         if len(self.datas) != 1 or len(runstrats) != 1 or not isinstance(self._broker, BatchBroker):
@@ -81,7 +84,19 @@ class DeskCerebro(bt.Cerebro):
         return (
             isinstance(strategy, ArrayStrategy)
             and type(strategy).next is ArrayStrategy.next
+            and type(strategy).generate_signal is ArrayStrategy.generate_signal
             and not (busy or watched or strategy._lineiterators[bt.LineIterator.IndType])
+        )
+
+
+def _require_enough(strategy: SignalStrategy) -> None:
+    """Refuse a strategy whose indicators need more bars than there are: some fail on too few."""
+    needed, there = strategy._minperiod, strategy.data.buflen()
+    if needed > there:
+        raise DataRefused(
+            f"strategy {type(strategy).key()} needs {needed} candles before its first bar, and "
+            f"{strategy.context.symbol} {strategy.context.timeframe} has {there}",
+            next_step="Choose a longer range, or shorter periods.",
         )
 
 
@@ -154,17 +169,39 @@ def _run(
     order = list(feeds)
     for plan in plans:
         place = order.index(plan.context.symbol)
-        cerebro.addstrategy(_on_feed(plan.strategy, place), **_params(plan, broker))
+        sink = _checked(plan, feeds[plan.context.symbol], broker)
+        cerebro.addstrategy(
+            _on_feed(plan.strategy, place),
+            parameters=plan.parameters,
+            context=plan.context,
+            sink=sink,
+        )
     with _blamed(plans, feeds), quiet_collector():
         cerebro.run()
 
 
-def _params(plan: StrategyPlan, broker: Any) -> dict[str, Any]:
-    return {
-        "parameters": plan.parameters,
-        "context": plan.context,
-        "sink": broker.on_signal,
-    }
+def _checked(plan: StrategyPlan, feed: Any, broker: Any) -> Callable[[Any], None]:
+    """Return the sink of a strategy: it passes on signals of the strategy's own symbol and bar."""
+    context = plan.context
+
+    def sink(signal: Any) -> None:
+        bar_ms = int(feed.candles.ts_ms[len(feed) - 1])
+        if not isinstance(signal, Signal):
+            fault = f"{signal!r}, which is not a Signal"
+        elif (signal.venue, signal.symbol) != (context.venue, context.symbol):
+            fault = f"a signal for symbol {signal.symbol} of {signal.venue}"
+        elif signal.ts_ms != context.timeframe.close_ms(bar_ms):
+            fault = f"a signal whose ts_ms {signal.ts_ms} is not the close of its bar"
+        else:
+            broker.on_signal(signal)
+            return
+        raise StrategyFailed(
+            f"strategy {plan.strategy.key()} on {context.symbol} {context.timeframe} returned "
+            f"{fault}, at the bar that opened {iso(bar_ms)}",
+            next_step="Return self.enter(...), self.exit(...) or None from generate_signal().",
+        )
+
+    return sink
 
 
 def _on_feed(strategy: type[SignalStrategy], place: int) -> Callable[..., SignalStrategy]:

@@ -135,6 +135,9 @@ class QueueFeed(bt.feed.DataBase):
         self._name = history.symbol
         self._delivered = 0
         self.execution: Sequence[BarClosed] = ()
+        self.history_close_ms = (
+            history.timeframe.close_ms(int(history.ts_ms[-1])) if len(history) else 0
+        )
 
     @property
     def candles(self) -> Candles:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from perpdesk.domain.account import AccountState, MarginMode
 from perpdesk.domain.events import BarClosed, CloseOut, Command, Event
 from perpdesk.domain.instrument import Instrument
+from perpdesk.domain.numbers import ZERO
 from perpdesk.domain.signal import Signal
 from perpdesk.simulation.exchange import Exchange
 from perpdesk.trading.desk import Desk, DeskSettings
@@ -23,9 +24,14 @@ class ExchangeView:
         return self._exchange.account()
 
     def free_for_entry(self, symbol: str) -> Decimal:
-        """Return the quote an entry may bind once an opposite position of `symbol` is closed."""
+        """Return the quote an entry may bind in place of what it replaces.
+
+        The desk closes an opposite position of `symbol` first and cancels what still works there,
+        so the margin of both is free again.
+        """
         free = self._exchange.accounting.free_for_orders()
         state = self._exchange.symbols[symbol]
+        free += sum((order.reserved for order in state.orders.values()), ZERO)
         if not state.signed_quantity:
             return free
         margin = self._exchange.accounting.margin_of(state)
