@@ -154,9 +154,9 @@ def _equity_rows(result: BacktestResult) -> Iterator[list[str]]:
 def _event_lines(events: Sequence[Event]) -> Iterator[bytes]:
     """Yield one JSON object per line: the event's name, then its fields."""
     heads = {kind: b'{"event":"%s",' % kind.__name__.encode() for kind in set(map(type, events))}
-    dumps = orjson.dumps
+    dumps, decimal = orjson.dumps, "{:f}".format
     for event in events:
-        yield heads[type(event)] + dumps(event, default=_json_form)[1:] + b"\n"
+        yield heads[type(event)] + dumps(event, default=decimal)[1:] + b"\n"
 
 
 # Writing.

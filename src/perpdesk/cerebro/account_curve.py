@@ -119,8 +119,10 @@ class CurveRecorder:
         self._drawer = drawer
         self._close_ms = close_ms
         self._sink = sink
-        self._parts: list[AccountCurve] = []
         self._drawn = 0
+        self._curve = AccountCurve(
+            **{name: np.zeros(len(close_ms), np.int64) for name in AccountCurve.__slots__}
+        )
 
     def advance(self, now_ms: int) -> None:
         """Draw the rows before the one that closes at `now_ms`, once they are many."""
@@ -132,19 +134,12 @@ class CurveRecorder:
         """Draw what is left, and return the whole curve."""
         if self._drawn < len(self._close_ms):
             self._draw(len(self._close_ms))
-        parts = self._parts
-        if len(parts) == 1:
-            return parts[0]
-        return AccountCurve(
-            **{
-                name: np.concatenate([getattr(part, name) for part in parts])
-                for name in AccountCurve.__slots__
-            }
-        )
+        return self._curve
 
     def _draw(self, rows: int) -> None:
         part = self._drawer.draw(self._close_ms[self._drawn : rows])
+        for name in AccountCurve.__slots__:
+            getattr(self._curve, name)[self._drawn : rows] = getattr(part, name)
         self._drawn = rows
-        self._parts.append(part)
         if self._sink is not None:
             self._sink(part)

@@ -1,0 +1,1 @@
+"""What is measured and how, against peers, as ratios within one run: `python -m benchmarks`."""
