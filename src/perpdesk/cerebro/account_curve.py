@@ -13,7 +13,6 @@ from perpdesk.domain.account import AccountCurve
 from perpdesk.domain.candles import Times
 from perpdesk.domain.instrument import Instrument
 from perpdesk.domain.numbers import ZERO, atoms_of
-from perpdesk.simulation.margin import rules_of
 from perpdesk.simulation.span_curve import PositionSpan, spans_curve
 
 CurveSink = Callable[[AccountCurve], None]
@@ -49,7 +48,7 @@ class CurveDrawer:
         for symbol, instrument in self._instruments.items():
             columns = spans_curve(
                 instrument,
-                self._position_spans(symbol, instrument, close_ms),
+                self._position_spans(symbol, close_ms),
                 marks_e8=_marks_at(self._execution[symbol], close_ms),
                 leverage=self._leverage[symbol],
             )
@@ -73,12 +72,9 @@ class CurveDrawer:
         cash: Times = atoms[np.searchsorted(noted, close_ms, side="right") - 1]
         return cash
 
-    def _position_spans(
-        self, symbol: str, instrument: Instrument, close_ms: Times
-    ) -> list[PositionSpan]:
+    def _position_spans(self, symbol: str, close_ms: Times) -> list[PositionSpan]:
         """Return what was held over the rows, without spans too short to hold one."""
         times, positions = self._trace.position_ms[symbol], self._trace.positions[symbol]
-        needs_fees = rules_of(instrument.venue).reserves_close_fee
         first = max(0, bisect_right(times, int(close_ms[0])) - 1)
         end = bisect_left(times, int(close_ms[-1]) + 1)
         starts = np.searchsorted(close_ms, np.array(times[first:end], np.int64)).tolist()
@@ -88,15 +84,13 @@ class CurveDrawer:
             zip(starts, [*starts[1:], len(close_ms)], strict=True), first
         ):
             if stop > start:
-                quantity, value = positions[place]
+                quantity, value, rate = positions[place]
                 spans.append(
                     PositionSpan(
                         rows=stop - start,
                         signed_quantity=quantity,
                         entry_value=value,
-                        taker_rate=instrument.fees.at(times[place] - 1).taker
-                        if needs_fees
-                        else ZERO,
+                        taker_rate=rate,
                     )
                 )
         return spans

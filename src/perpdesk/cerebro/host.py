@@ -58,7 +58,7 @@ class AccountTrace:
         self.cash_ms: list[int] = []
         self.cash: list[Decimal] = []
         self.position_ms: dict[str, list[int]] = {symbol: [] for symbol in symbols}
-        self.positions: dict[str, list[tuple[Decimal, Decimal]]] = {
+        self.positions: dict[str, list[tuple[Decimal, Decimal, Decimal]]] = {
             symbol: [] for symbol in self.position_ms
         }
 
@@ -68,11 +68,16 @@ class AccountTrace:
         self.cash.append(cash)
 
     def record_position(
-        self, symbol: str, close_ms: int, signed_quantity: Decimal, entry_value: Decimal
+        self,
+        symbol: str,
+        close_ms: int,
+        signed_quantity: Decimal,
+        entry_value: Decimal,
+        close_fee_rate: Decimal,
     ) -> None:
-        """Note a position at the end of a bar."""
+        """Note a position at the end of a bar, and the rate at which its fee to close is kept."""
         self.position_ms[symbol].append(close_ms)
-        self.positions[symbol].append((signed_quantity, entry_value))
+        self.positions[symbol].append((signed_quantity, entry_value, close_fee_rate))
 
 
 class SimulationHost:
@@ -139,7 +144,9 @@ class SimulationHost:
     def _record(self, symbol: str, close_ms: int) -> None:
         state = self.exchange.symbols[symbol]
         self.trace.record_cash(close_ms, self.exchange.ledger.cash)
-        self.trace.record_position(symbol, close_ms, state.signed_quantity, state.entry_value)
+        self.trace.record_position(
+            symbol, close_ms, state.signed_quantity, state.entry_value, state.close_fee_rate
+        )
 
     def carry_out(self, command: Command) -> None:
         """Send one command to the exchange."""
