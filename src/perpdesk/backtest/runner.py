@@ -251,7 +251,13 @@ def _kind_of(reason: str) -> str:
 
 
 def _notes_on(instruments: Mapping[str, Instrument]) -> list[str]:
-    return [f"{symbol}: {each.note}" for symbol, each in instruments.items() if each.note]
+    """Return what stands in for what, each remark once with the symbols that it is true of."""
+    symbols: dict[str, list[str]] = {}
+    for symbol, instrument in instruments.items():
+        for remark in instrument.note.split("; "):
+            if remark:
+                symbols.setdefault(remark, []).append(symbol)
+    return [f"{', '.join(names)}: {remark}" for remark, names in symbols.items()]
 
 
 def _notes_on_signals(host: SimulationHost) -> list[str]:

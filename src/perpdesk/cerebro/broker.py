@@ -15,7 +15,7 @@ from perpdesk.cerebro.host import SimulationHost
 from perpdesk.domain.errors import UsageRefused
 from perpdesk.domain.signal import Signal
 
-_STEPS_PER_WATCH: Final = 4096
+_STEPS_PER_WATCH: Final = 512
 
 
 class HostBroker(bt.broker.BrokerBase):
