@@ -16,7 +16,7 @@ from tests.differential.independent_ledger import (
     audit,
     in_order,
 )
-from tests.property.random_market import Market, Plan, plans
+from tests.property.random_market import MANY, Market, Plan, plans
 
 from perpdesk.domain.account import AccountState
 from perpdesk.domain.candles import Venue
@@ -65,6 +65,7 @@ def assert_equal_accounts(found: AccountState, expected: Account) -> None:
         assert Fraction(getattr(found, name)) == getattr(expected, name), name
 
 
+@MANY
 @given(plans())
 def test_both_ledgers_agree_to_the_last_digit(plan: Plan) -> None:
     exchange, market = plan.exchange(), Market(plan)

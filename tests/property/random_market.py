@@ -4,12 +4,14 @@ Hypothesis chooses in the property tests (and shrinks), `random.Random` where a 
 Prices are told in ticks relative to the last one, so that a plan makes sense wherever it leads.
 """
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from hypothesis.strategies import DrawFn, composite, integers
+from hypothesis import HealthCheck, settings
+from hypothesis.strategies import DrawFn, SearchStrategy, composite, integers, one_of
 from tests.unit.simulation.market import instrument_of
 
 from perpdesk.domain.account import MarginMode
@@ -115,9 +117,22 @@ def make_plan(pick: Pick, *, most_steps: int = 25) -> Plan:
 
 
 @composite
-def plans(draw: DrawFn, *, most_steps: int = 25) -> Plan:
-    """Return a strategy of plans."""
+def _chosen(draw: DrawFn, most_steps: int) -> Plan:
     return make_plan(lambda low, high: draw(integers(low, high)), most_steps=most_steps)
+
+
+def plans(*, most_steps: int = 25) -> SearchStrategy[Plan]:
+    """Return a strategy of plans: mostly long wild ones by a seed, and some that shrink."""
+    seeded = integers(0, 2**32).map(
+        lambda seed: make_plan(random.Random(seed).randint, most_steps=most_steps)
+    )
+    return one_of(seeded, seeded, seeded, seeded, _chosen(most_steps))
+
+
+MANY = settings(
+    max_examples=12 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow]
+)
+"""Runs are cheap, and what goes wrong in one of a thousand counts."""
 
 
 class Market:

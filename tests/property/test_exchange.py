@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from tests.property.onlooker import Onlooker, watch_liquidations
-from tests.property.random_market import NAMES, Market, Plan, Step, plans
+from tests.property.random_market import MANY, NAMES, Market, Plan, Step, plans
 
 from perpdesk.domain.candles import Venue
 from perpdesk.simulation.settings import ExchangeSettings
@@ -14,6 +14,7 @@ from perpdesk.simulation.settings import ExchangeSettings
 numbers = st.lists(st.integers(0, 999), min_size=10, max_size=10).map(tuple)
 
 
+@MANY
 @given(plans(most_steps=40))
 def test_no_run_breaks_a_rule(plan: Plan) -> None:
     exchange, market = plan.exchange(), Market(plan)

@@ -1,7 +1,7 @@
 """Skipping bars inside the guard gives exactly the events and the ledger of processing them all."""
 
 from hypothesis import given
-from tests.property.random_market import Market, Plan, plans
+from tests.property.random_market import MANY, Market, Plan, plans
 
 from perpdesk.domain.events import BarClosed, Event
 from perpdesk.simulation.exchange import Exchange
@@ -48,6 +48,7 @@ class SkippingHost:
         )
 
 
+@MANY
 @given(plans(most_steps=40))
 def test_skipping_quiet_bars_changes_nothing(plan: Plan) -> None:
     patient, market = plan.exchange(), Market(plan)

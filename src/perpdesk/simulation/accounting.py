@@ -11,7 +11,7 @@ from typing import Final
 from perpdesk.domain.account import AccountState, LedgerKind, MarginMode, Position
 from perpdesk.domain.events import FundingSettlement
 from perpdesk.domain.instrument import FeeRates
-from perpdesk.domain.numbers import ATOM, EXACT, ZERO, product, share, truncate_amount
+from perpdesk.domain.numbers import ATOM, EXACT, ONE, ZERO, product, share, truncate_amount
 from perpdesk.domain.order import Liquidity, Side
 from perpdesk.domain.signal import PositionSide
 from perpdesk.simulation.fees import trade_fee
@@ -302,15 +302,26 @@ class Accounting:
             taker_rate=state.close_fee_rate,
         )
 
-    def bankruptcy_price(self, state: SymbolState) -> Decimal:
-        """Return the price at which closing the position leaves nothing behind it.
+    def bankruptcy_price(self, state: SymbolState, ts_ms: int) -> Decimal:
+        """Return the price at which closing the position leaves nothing of what is behind it.
 
-        On Bybit the fee to close at this price is left: it was reserved beside the margin. The
-        price is put on the 1e-8 grid so that closing there never loses more than what is behind.
+        On Bybit that is after the taker fee of this very close: for an untouched isolated position
+        E·(1 - s/L). On the 1e-8 grid, and rounded so that never more than everything is lost.
         """
         side = state.side
         assert side is not None
-        behind = self._balance_at_entry(state, side)
-        price = (abs(state.entry_value) - side.sign * behind) / abs(state.signed_quantity)
+        quantity, value = abs(state.signed_quantity), abs(state.entry_value)
+        behind, rate = self.margin_to_lose(state), ZERO
+        if state.rules.reserves_close_fee:
+            rate = self.fee_rates(state, ts_ms).taker
+        price = (value - side.sign * behind) / (quantity * (ONE - side.sign * rate))
         mode = ROUND_CEILING if side is PositionSide.LONG else ROUND_FLOOR
-        return max(ZERO, price.quantize(ATOM, mode, EXACT))
+        price = max(ZERO, price.quantize(ATOM, mode, EXACT))
+        if not rate:
+            return price
+        amount = state.rules.amount
+        notional = product(quantity, price)
+        if side.sign * (value - amount(notional)) + amount(notional * rate) > behind:
+            # Rounding value and fee apart has cost an atom too much: give two back.
+            price += side.sign * (2 * ATOM / quantity).quantize(ATOM, ROUND_CEILING, EXACT)
+        return price

@@ -2,7 +2,6 @@
 
 from decimal import Decimal
 
-from perpdesk.domain.instrument import MarginTier
 from perpdesk.domain.numbers import ZERO, floor_to_step, plain
 from perpdesk.domain.order import Side
 from perpdesk.domain.order_rules import Refusal, Rule, refusal
@@ -43,8 +42,8 @@ def opening_fault(
     if not crosses:
         notional += abs(state.signed_quantity) * price
     tier = state.instrument.tier_for(notional)
-    if state.leverage > tier.max_leverage:
-        return _too_large(state, tier, notional)
+    if state.leverage > tier.max_leverage or notional > tier.cap:
+        return _too_large(state, notional)
     return None
 
 
@@ -58,12 +57,12 @@ def _too_dear(state: SymbolState, opening: Decimal, cost: Decimal, free: Decimal
     )
 
 
-def _too_large(state: SymbolState, tier: MarginTier, notional: Decimal) -> Refusal:
+def _too_large(state: SymbolState, notional: Decimal) -> Refusal:
     fitting = [each for each in state.instrument.tiers if each.max_leverage >= state.leverage]
     largest = max((each.cap for each in fitting), default=ZERO)
     return refusal(
         state.instrument.venue,
         Rule.LEVERAGE,
-        f"a position of {plain(notional)} allows {plain(tier.max_leverage)}x at most, "
-        f"{plain(state.leverage)}x is set; at this leverage the largest is {plain(largest)}",
+        f"a position of {plain(notional)} is too large for {plain(state.leverage)}x; the largest "
+        f"at this leverage is {plain(largest)}",
     )

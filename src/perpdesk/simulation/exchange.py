@@ -32,8 +32,10 @@ from perpdesk.domain.events import (
 from perpdesk.domain.instrument import Instrument
 from perpdesk.domain.numbers import ZERO, ceil_to_step
 from perpdesk.domain.order import Side
+from perpdesk.simulation.account_commands import AccountCommands
 from perpdesk.simulation.accounting import Accounting
 from perpdesk.simulation.execution import Execution
+from perpdesk.simulation.forced_trades import ForcedTrades
 from perpdesk.simulation.guard import Guard, guard_of
 from perpdesk.simulation.invariants import check_invariants
 from perpdesk.simulation.journal import Journal
@@ -68,7 +70,11 @@ class Exchange:
         self.accounting.ledger.book(0, LedgerKind.DEPOSIT, "", settings.initial_capital)
         self._execution = Execution(self.accounting, self.journal, settings)
         self._entry = OrderEntry(self.accounting, self._execution, self.journal)
-        self._liquidator = Liquidator(self.accounting, self._execution, self.journal, settings)
+        self._account = AccountCommands(self.accounting, self._execution, self.journal)
+        self._forced = ForcedTrades(self.accounting, self._execution, self.journal, settings)
+        self._liquidator = Liquidator(
+            self.accounting, self._execution, self._forced, self.journal, settings
+        )
         self._matcher = BarMatcher(
             self.accounting, self._execution, self._liquidator, self.journal, settings
         )
@@ -97,16 +103,16 @@ class Exchange:
             case AmendOrder():
                 self._entry.amend(command)
             case SetLeverage():
-                self._entry.set_leverage(command)
+                self._account.set_leverage(command)
             case SetMarginMode():
-                self._entry.set_margin_mode(command)
+                self._account.set_margin_mode(command)
             case AddIsolatedMargin():
-                self._entry.add_isolated_margin(command)
+                self._account.add_isolated_margin(command)
             case CloseOut():
                 # Within the last bar, so that the bar's row of the account curve holds it.
                 self.journal.ts_ms -= 1
                 self._entry.cancel_all(None)
-                self._execution.close_out()
+                self._forced.close_out()
 
     def _process_bar(self, bar: BarClosed) -> None:
         """Run one execution bar: open, funding, liquidation, path, close."""

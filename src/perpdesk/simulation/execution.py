@@ -2,7 +2,6 @@
 
 from decimal import Decimal
 
-from perpdesk.domain.account import LedgerKind
 from perpdesk.domain.events import (
     OrderAccepted,
     OrderAmended,
@@ -13,13 +12,9 @@ from perpdesk.domain.events import (
 )
 from perpdesk.domain.numbers import ZERO, floor_to_step
 from perpdesk.domain.order import (
-    ClientOrderId,
     Liquidity,
     OrderId,
-    OrderPurpose,
     OrderRequest,
-    OrderType,
-    Side,
     TimeInForce,
 )
 from perpdesk.domain.order_rules import Refusal
@@ -209,7 +204,7 @@ class Execution:
         if request.client_order_id in state.legs:
             self._wake_legs(state, order)
         if state.orders and before * state.signed_quantity <= ZERO and before:
-            self._cancel_reducing(state)
+            self.cancel_reducing(state)
 
     # Brackets.
 
@@ -269,7 +264,7 @@ class Execution:
             if other.request.oco_id == oco_id:
                 self.cancel(state, other, f"one cancels other: {order.request.client_order_id}")
 
-    def _cancel_reducing(self, state: SymbolState) -> None:
+    def cancel_reducing(self, state: SymbolState) -> None:
         """Once the position is closed or turned, what only reduced it has lost its meaning.
 
         The rest of a partly filled bracket entry goes too: its stop has already spoken.
@@ -343,86 +338,3 @@ class Execution:
         """Set how much margin a resting order holds."""
         self.accounting.reserved += amount - order.reserved
         order.reserved = amount
-
-    # Orders that the exchange makes itself.
-
-    def forced_trade(
-        self,
-        state: SymbolState,
-        quantity: Decimal,
-        price: Decimal,
-        *,
-        purpose: OrderPurpose,
-        fee: Decimal | None,
-        fee_kind: LedgerKind = LedgerKind.FEE,
-        slippage_cost: Decimal = ZERO,
-    ) -> None:
-        """Close `quantity` of the position by an order of the exchange's own."""
-        side = Side.SELL if state.signed_quantity > ZERO else Side.BUY
-        name = "autoclose" if purpose is OrderPurpose.LIQUIDATION else "closeout"
-        request = OrderRequest(
-            client_order_id=ClientOrderId(f"{name}-{self.next_priority}"),
-            symbol=state.symbol,
-            side=side,
-            type=OrderType.MARKET,
-            quantity=quantity,
-            reduce_only=True,
-            purpose=purpose,
-        )
-        order = self.new_order(request)
-        self.journal.add(
-            OrderAccepted,
-            symbol=state.symbol,
-            order_id=order.order_id,
-            request=request,
-            quantity=quantity,
-        )
-        booked = self.accounting.book_fill(
-            state,
-            self.journal.ts_ms,
-            side=side,
-            quantity=quantity,
-            price=price,
-            liquidity=Liquidity.TAKER,
-            fee=fee,
-            fee_kind=fee_kind,
-        )
-        self.journal.add(
-            OrderFilled,
-            symbol=state.symbol,
-            order_id=order.order_id,
-            client_order_id=request.client_order_id,
-            side=side,
-            quantity=quantity,
-            price=price,
-            liquidity=Liquidity.TAKER,
-            fee=booked.fee,
-            realized_pnl=booked.realized_pnl,
-            slippage_cost=slippage_cost,
-            position_after=state.signed_quantity,
-            leaves_quantity=ZERO,
-            purpose=purpose,
-        )
-        if not state.signed_quantity:
-            self._cancel_reducing(state)
-
-    def close_out(self) -> None:
-        """Close every position at its last price, worsened by slippage, as taker.
-
-        No bar is left whose volume could be known, so each counts as the whole volume of one.
-        """
-        for state in self.accounting.symbols.values():
-            quantity = abs(state.signed_quantity)
-            if not quantity:
-                continue
-            side = Side.SELL if state.signed_quantity > ZERO else Side.BUY
-            rate = self.settings.slippage.rate(quantity=quantity, volume=quantity)
-            price = worsened(state.last_price, side, rate, state.instrument.tick_size)
-            self.forced_trade(
-                state,
-                quantity,
-                price,
-                purpose=OrderPurpose.CLOSE_OUT,
-                fee=None,
-                slippage_cost=abs(price - state.last_price) * quantity,
-            )

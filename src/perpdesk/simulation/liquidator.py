@@ -10,11 +10,11 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from perpdesk.domain.account import LedgerKind, MarginMode
 from perpdesk.domain.events import PositionLiquidated
-from perpdesk.domain.numbers import ATOM, EXACT, ZERO, ceil_to_step, product, truncate_amount
+from perpdesk.domain.numbers import ATOM, EXACT, ZERO, ceil_to_step, product
 from perpdesk.domain.order import OrderPurpose
-from perpdesk.domain.signal import PositionSide
 from perpdesk.simulation.accounting import Accounting
 from perpdesk.simulation.execution import Execution
+from perpdesk.simulation.forced_trades import ForcedTrades
 from perpdesk.simulation.journal import Journal
 from perpdesk.simulation.liquidation import insurance_fund_flow
 from perpdesk.simulation.settings import ExchangeSettings
@@ -28,11 +28,13 @@ class Liquidator:
         self,
         accounting: Accounting,
         execution: Execution,
+        forced: ForcedTrades,
         journal: Journal,
         settings: ExchangeSettings,
     ) -> None:
         self.accounting = accounting
         self.execution = execution
+        self.forced = forced
         self.journal = journal
         self.settings = settings
 
@@ -80,19 +82,19 @@ class Liquidator:
     def _is_bankrupt(self, state: SymbolState) -> bool:
         side = state.side
         assert side is not None
-        beyond = state.mark_price - self.accounting.bankruptcy_price(state)
+        beyond = state.mark_price - self.accounting.bankruptcy_price(state, self.journal.ts_ms)
         return side.sign * beyond <= ZERO
 
     def _close(self, state: SymbolState, quantity: Decimal) -> None:
         before, mark = state.signed_quantity, state.mark_price
         side = state.side
         assert side is not None
-        bankruptcy = self.accounting.bankruptcy_price(state)
+        bankruptcy = self.accounting.bankruptcy_price(state, self.journal.ts_ms)
         whole = quantity == abs(before)
         taken_over = whole and state.rules.takes_over_at_bankruptcy
         price = bankruptcy if taken_over or self._is_bankrupt(state) else mark
-        fee, kind = self._fee(state, side, quantity, price)
-        self.execution.forced_trade(
+        fee, kind = self._fee(state, quantity, price)
+        self.forced.close(
             state,
             quantity,
             price,
@@ -117,16 +119,18 @@ class Liquidator:
         )
 
     def _fee(
-        self, state: SymbolState, side: PositionSide, quantity: Decimal, price: Decimal
+        self, state: SymbolState, quantity: Decimal, price: Decimal
     ) -> tuple[Decimal, LedgerKind]:
-        """Return the fee of a forced close, never more than the margin that is left."""
-        notional = product(quantity, price)
-        bybit = state.rules.takes_over_at_bankruptcy
-        if bybit:
+        """Return the fee of a forced close.
+
+        Bybit's taker fee has its place within the bankruptcy price; Binance's clearance fee takes
+        at most the margin that is left.
+        """
+        amount, notional = state.rules.amount, product(quantity, price)
+        if state.rules.takes_over_at_bankruptcy:
             rate = self.accounting.fee_rates(state, self.journal.ts_ms).taker
-        else:
-            rate = state.instrument.liquidation_fee_rate
-        profit = side.sign * (product(abs(state.signed_quantity), price) - abs(state.entry_value))
-        left = self.accounting.margin_to_lose(state) + profit
-        fee = min(state.rules.amount(notional * rate), truncate_amount(max(ZERO, left)))
-        return fee, LedgerKind.FEE if bybit else LedgerKind.LIQUIDATION_FEE
+            return amount(notional * rate), LedgerKind.FEE
+        profit = product(state.signed_quantity, price) - state.entry_value
+        left = max(ZERO, self.accounting.margin_to_lose(state) + profit)
+        fee = min(amount(notional * state.instrument.liquidation_fee_rate), amount(left))
+        return fee, LedgerKind.LIQUIDATION_FEE

@@ -18,6 +18,7 @@ from perpdesk.domain.numbers import (
     product,
     round_amount,
     round_ratio,
+    share,
     truncate_amount,
     truncate_ratio,
 )
@@ -89,7 +90,7 @@ def return_on_margin(profit: Decimal, initial: Decimal, fee_to_close: Decimal) -
 
 def bankruptcy_price(side: PositionSide, entry_price: Decimal, leverage: Decimal) -> Decimal:
     """Return E·(1 - s/L): where the initial margin of an isolated position is used up."""
-    return entry_price * (ONE - side.sign / leverage)
+    return share(entry_price, leverage - side.sign, leverage)
 
 
 def fee_to_close(
@@ -99,7 +100,7 @@ def fee_to_close(
 
     entry_value: unsigned quote. Bybit holds it within initial and maintenance margin.
     """
-    return entry_value * (ONE - side.sign / leverage) * taker_rate
+    return share(product(entry_value, taker_rate), leverage - side.sign, leverage)
 
 
 def order_cost(

@@ -19,7 +19,10 @@ from perpdesk.domain.events import (
     PositionLiquidated,
     StopCause,
 )
+from perpdesk.domain.numbers import round_amount
 from perpdesk.domain.order import OrderPurpose, OrderType, Side
+from perpdesk.domain.signal import PositionSide
+from perpdesk.simulation.margin import fee_to_close
 from perpdesk.simulation.slippage import SquareRootImpact
 
 D = Decimal
@@ -152,6 +155,15 @@ def test_added_margin_on_bybit_is_lost_to_the_last_atom_and_no_further(side: Sid
     trial.flat(10000 - side.sign * 5000)
     assert trial.held() == 0
     assert 0 <= most - (before - trial.cash) <= D("0.0000001")
+
+
+@pytest.mark.parametrize("side", [BUY, SELL])
+def test_a_takeover_in_cross_margin_leaves_nothing_but_dust(side: Side) -> None:
+    trial = opened(BYBIT, side, "0.777", cash="1500", margin_mode=CROSS)
+    fill = only(trial.flat(10000 - side.sign * 4000), OrderFilled)
+    # The taker fee is paid in full, and has its place within the bankruptcy price.
+    assert fill.fee == round_amount(fill.quantity * fill.price * D("0.00055"))
+    assert 0 <= trial.cash < D("0.0000001")
 
 
 def test_a_mark_that_moves_alone_liquidates() -> None:
@@ -340,3 +352,9 @@ def test_crossing_zero_opens_anew_at_the_price_of_the_cross() -> None:
     position = trial.exchange.position(BTC)
     assert (position.signed_quantity, position.average_entry_price) == (D(-2), D(10100))
     assert trial.fills("b")[0].realized_pnl == D(100)
+
+
+def test_a_fee_to_close_that_ends_in_a_half_is_rounded_up() -> None:
+    # 4,848.545 x (1 + 1/22) x 0.00055 = 2.787913375, a half of an atom that 1/22 must not blur.
+    fee = fee_to_close(PositionSide.SHORT, D("4848.545"), D(22), D("0.00055"))
+    assert round_amount(fee) == D("2.78791338")

@@ -121,7 +121,15 @@ def test_an_order_that_may_not_open_at_this_leverage_names_the_largest_position(
     # 260,000 lies in the tier of 50x; 100x ends at 250,000.
     refused = only(trial.flat(10000), OrderRejected)
     assert refused.code == "-2027"
-    assert "the largest is 250000" in refused.reason
+    assert "the largest at this leverage is 250000" in refused.reason
+
+
+def test_no_position_is_larger_than_the_last_tier() -> None:
+    trial = Trial(cash="100000000", leverage="1", instrument={"max_market_quantity": D(10000)})
+    trial.submit("a", BUY, "1000.001")
+    refused = only(trial.flat(10000), OrderRejected)
+    assert refused.code == "-2027"
+    assert "is 10000000" in refused.reason
 
 
 def test_a_market_order_without_margin_is_refused_when_it_trades() -> None:
