@@ -1,7 +1,7 @@
 """Finished runs on disk: one result file each under `backtests/`, its artifacts beside it.
 
-A run exists once its result file does, which is written last; whatever a broken run left behind is
-invisible, and cleared away.
+A run exists once its result file does, which is written last. What a run that broke left behind is
+invisible; the next run clears it away once it is a day old.
 """
 
 import hashlib
@@ -9,8 +9,9 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +30,8 @@ from perpdesk.domain.account import AccountCurve
 from perpdesk.domain.errors import DataRefused, UsageRefused
 
 SCHEMA_VERSION: Final = 1
+_RESULT_KEYS: Final = frozenset({"strategy", "symbols", "metrics", "manifest", "timings"})
+_FORGOTTEN_SECONDS: Final = 86_400
 _RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
 
 
@@ -41,13 +44,19 @@ class StoredRun:
     artifacts_dir: Path
 
     def load(self) -> dict[str, Any]:
-        """Return the result file. Raises DataRefused where it cannot be read."""
+        """Return the result file. Raises DataRefused where it cannot be read or is no result."""
         try:
-            loaded: dict[str, Any] = json.loads(self.result_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            loaded: dict[str, Any] = json.loads(self.result_path.read_bytes())
+            if loaded["schema_version"] != SCHEMA_VERSION:
+                raise ValueError(f"its schema is {loaded['schema_version']}, not {SCHEMA_VERSION}")
+            missing = _RESULT_KEYS - loaded.keys()
+            if missing:
+                raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            why = "it is no result" if isinstance(error, KeyError | TypeError) else error
             raise DataRefused(
-                f"{self.result_path} cannot be read: {error}",
-                next_step=f"Delete it: perpdesk backtest delete {self.run_id}",
+                f"{self.result_path} cannot be read: {why}",
+                next_step=f"Delete it (perpdesk backtest delete {self.run_id}), and run it again.",
             ) from None
         return loaded
 
@@ -63,8 +72,12 @@ class BacktestCatalog:
 
     @contextmanager
     def recording(self) -> Iterator["Recording"]:
-        """Yield a recording of the run about to start; what is not finished leaves no trace."""
+        """Yield a recording of the run about to start; what is not finished leaves no trace.
+
+        What a power loss left behind more than a day ago is cleared away.
+        """
         self.artifacts_dir.mkdir(parents=True, exist_ok=True)
+        self._clear_forgotten()
         staging = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=self.artifacts_dir))
         try:
             staging.chmod(0o755)
@@ -75,6 +88,18 @@ class BacktestCatalog:
                 recording.close()
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+            _remove_if_empty(self.artifacts_dir)
+
+    def _clear_forgotten(self) -> None:
+        for path in (
+            *self.artifacts_dir.glob(".*.partial"),
+            *self.results_dir.glob("*/.*.partial"),
+        ):
+            if time.time() - path.stat().st_mtime > _FORGOTTEN_SECONDS:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
     # Reading.
 
@@ -93,9 +118,14 @@ class BacktestCatalog:
         Raises UsageRefused where none or several do.
         """
         runs = self.runs()
-        if reference == "latest" and runs:
+        if not runs:
+            raise UsageRefused(
+                f"there are no runs in {self.results_dir}",
+                next_step="Start one: `perpdesk backtest run --help` tells how.",
+            )
+        if reference == "latest":
             return runs[0]
-        found = [run for run in runs if run.run_id.startswith(reference)]
+        found = [run for run in runs if reference and run.run_id.startswith(reference)]
         if len(found) == 1:
             return found[0]
         words = "several runs begin" if found else "no run begins"
@@ -121,8 +151,7 @@ class BacktestCatalog:
         for run in runs:
             run.result_path.unlink(missing_ok=True)
             shutil.rmtree(run.artifacts_dir, ignore_errors=True)
-            if run.result_path.parent.exists() and not any(run.result_path.parent.iterdir()):
-                run.result_path.parent.rmdir()
+            _remove_if_empty(run.result_path.parent)
 
 
 class Recording:
@@ -163,14 +192,20 @@ class Recording:
         timings = {"created_ms": created_ms, "seconds": seconds}
         self._curve.finish()
         sync_folder(self._folder)
-        self._folder.rename(stored.artifacts_dir)
         try:
+            self._folder.rename(stored.artifacts_dir)
             sync_folder(stored.artifacts_dir.parent)
             write_json_atomically(stored.result_path, {**document, "timings": timings})
         except BaseException:
-            shutil.rmtree(stored.artifacts_dir, ignore_errors=True)
+            # Also where Ctrl-C came when the last file was in place already: all of it or nothing.
+            self._catalog.delete([stored])
             raise
         return stored
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def new_run_id(result: BacktestResult, created_ms: int) -> str:

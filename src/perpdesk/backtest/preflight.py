@@ -114,9 +114,9 @@ class Preflight:
                 self._require_on_grid(start_ms, end_ms)
                 return start_ms, end_ms, timeframe
             refused.append(f"{timeframe} from {utc_text(first_ms)} to {utc_text(last_ms)}")
-        wanted = " to ".join(
-            "the beginning" if one is None else utc_text(one) for one in self.spec.range_ms
-        )
+        begin = "the beginning" if wanted_start is None else utc_text(wanted_start)
+        until = "the end" if wanted_end is None else utc_text(wanted_end)
+        wanted = f"{begin} to {until}"
         symbols = ", ".join(self.spec.symbols)
         raise DataRefused(
             f"no stored candles of {symbols} cover {wanted}; stored: "
@@ -251,13 +251,11 @@ class Preflight:
         if not frames:
             return None
         finer = [one for one in frames if can_aggregate(one, execution)]
-        best = (
-            execution
-            if execution in frames
-            else finer[-1]
-            if finer
-            else next(one for one in frames if one > execution)
-        )
+        coarser = [one for one in frames if one > execution]
+        if not finer and not coarser:
+            return None
+        # The execution timeframe counts as finer: it can be made of itself.
+        best = finer[-1] if finer else coarser[0]
         self._note_source(stored, symbol, DataKind.MARK, best)
         begin = best.floor(start_ms)
         marks = self.store.mark_candles(self.spec.venue, symbol, best, begin, end_ms)

@@ -1,7 +1,7 @@
 """One run, from spec to measured result. Nothing here touches the disk but the candle store."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,12 +13,13 @@ from perpdesk.cerebro.account_curve import CurveDrawer, CurveRecorder, CurveSink
 from perpdesk.cerebro.engine import StrategyPlan, run_batch
 from perpdesk.cerebro.host import SimulationHost
 from perpdesk.domain.account import AccountCurve, LedgerEntry
-from perpdesk.domain.candles import Candles, Times
+from perpdesk.domain.candles import Candles, Timeframe, Times
 from perpdesk.domain.errors import UsageRefused
-from perpdesk.domain.events import AccountStopped, Event
+from perpdesk.domain.events import AccountStopped, Event, StopCause
 from perpdesk.domain.instrument import FeeSchedule, Instrument
 from perpdesk.domain.signal import SignalState
 from perpdesk.marketdata.candle_store import CandleStore
+from perpdesk.marketdata.gaps import utc_text
 from perpdesk.marketdata.instruments import InstrumentBook
 from perpdesk.reports.excursions import with_excursions
 from perpdesk.reports.metrics import Metrics, compute_metrics
@@ -96,6 +97,7 @@ class BacktestRunner:
         InvariantBroken where the run contradicts its own arithmetic.
         """
         strategy = self.strategies.get(spec.strategy)
+        _require_timeframe(strategy, spec)
         parameters = parse_params(strategy, spec.params)
         warmup = max(strategy.warmup_candles(parameters), strategy.memory_candles(parameters))
         data = Preflight(self.store, spec, warmup_candles=warmup).run()
@@ -202,8 +204,23 @@ class BacktestRunner:
             verdict=_verdict(plans, data, spec.seed),
             candles=candles,
             stopped=stopped[0] if stopped else None,
-            notes=(*data.notes, *_notes_on(instruments), *_notes_on_signals(host)),
+            notes=(
+                *_notes_on_stop(stopped),
+                *data.notes,
+                *_notes_on(instruments),
+                *_notes_on_signals(host),
+            ),
             fill_model=host.exchange.settings.describe(),
+        )
+
+
+def _require_timeframe(strategy: type[SignalStrategy], spec: RunSpec) -> None:
+    meant = [Timeframe.parse(name) for name in strategy.timeframes]
+    if meant and Timeframe.parse(spec.timeframe) not in meant:
+        names = " or ".join(each.name for each in meant)
+        raise UsageRefused(
+            f"strategy {strategy.key()} is meant for {names} candles, not for {spec.timeframe}",
+            next_step=f"Run it with --timeframe {meant[0].name}.",
         )
 
 
@@ -260,12 +277,32 @@ def _notes_on(instruments: Mapping[str, Instrument]) -> list[str]:
     return [f"{', '.join(names)}: {remark}" for remark, names in symbols.items()]
 
 
+def _notes_on_stop(stopped: Sequence[AccountStopped]) -> list[str]:
+    words = {
+        StopCause.ACCOUNT_BLOWN: "its equity was used up",
+        StopCause.INSUFFICIENT_FREE_MARGIN: "what was left could not open the smallest legal order",
+    }
+    return [
+        f"the account stopped on {utc_text(event.ts_ms)} ({event.cause}): {words[event.cause]}; "
+        "nothing was traded after that"
+        for event in stopped[:1]
+    ]
+
+
 def _notes_on_signals(host: SimulationHost) -> list[str]:
     records = list(host.desk.pending.records.values())
+    if not records:
+        return ["the strategy gave no signal in this range"]
     denied = [record for record in records if record.state is SignalState.DENIED]
-    if records and len(denied) == len(records):
-        return [
+    notes = []
+    if len(denied) == len(records):
+        notes.append(
             f"all {len(records)} signals were denied, so nothing was traded; most often: "
             f"{Counter(_kind_of(record.reason) for record in denied).most_common(1)[0][0]}"
-        ]
-    return [] if records else ["the strategy gave no signal in this range"]
+        )
+    if host.desk.refusals:
+        often = Counter(_kind_of(event.reason) for event in host.desk.refusals).most_common(1)
+        notes.append(
+            f"the venue refused {len(host.desk.refusals)} orders; most often: {often[0][0]}"
+        )
+    return notes

@@ -27,9 +27,6 @@ def tearsheet_data(
     if spec.window is not None:
         facts["Window"] = spec.window
     notes = list(result.notes)
-    if result.stopped is not None:
-        moment = utc_text(result.stopped.ts_ms)
-        notes.insert(0, f"the account stopped on {moment}: {result.stopped.cause.value}")
     return TearsheetData(
         strategy=result.strategy.key(),
         facts=facts,

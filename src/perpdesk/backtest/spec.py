@@ -1,12 +1,13 @@
 """What a run is: everything that decides its numbers, and nothing else."""
 
+import difflib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -226,24 +227,56 @@ class RunSpec(_Part):
         return ConfirmAfter(self.confirm_delay_ms)
 
 
+_SECTIONS: Final[dict[str, type[_Part]]] = {
+    "windows": Window,
+    "slippage": SlippageSpec,
+    "sizing": SizingSpec,
+    "fees": FeeSpec,
+}
+
+
 def _iso(ts_ms: int) -> str:
     return datetime.fromtimestamp(ts_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
-def read_spec(values: Mapping[str, Any], *, origin: str) -> RunSpec:
-    """Return a validated spec; raises UsageRefused naming every wrong field of `origin`."""
+def read_spec(
+    values: Mapping[str, Any], *, origin: str, name_of: Callable[[str], str] = str
+) -> RunSpec:
+    """Return a validated spec; raises UsageRefused naming every wrong field.
+
+    origin: where the values come from, "" where that needs no telling. name_of: what the user calls
+    a field.
+    """
     try:
-        return RunSpec.model_validate(dict(values))
+        return RunSpec.model_validate({str(name): value for name, value in values.items()})
     except ValidationError as error:
-        problems = []
-        for item in error.errors(include_url=False, include_context=False):
-            place = ".".join(str(step) for step in item["loc"])
-            words = item["msg"].removeprefix("Value error, ")
-            problems.append(f"{place}: {words}" if place else words)
+        items = error.errors(include_url=False, include_context=False)
+        problems = "; ".join(_problem(item, name_of) for item in items)
         raise UsageRefused(
-            f"{origin}: " + "; ".join(problems),
+            f"{origin}: {problems}" if origin else problems,
             next_step="Correct it; `perpdesk backtest run --help` explains every option.",
         ) from None
+
+
+def _problem(item: Any, name_of: Callable[[str], str]) -> str:
+    place = ".".join(str(step) for step in item["loc"])
+    words = str(item["msg"]).removeprefix("Value error, ")
+    if not place:
+        return words
+    if item["type"] == "extra_forbidden":
+        section = str(item["loc"][0]) if len(item["loc"]) > 1 else ""
+        model: type[_Part] = _SECTIONS.get(section, RunSpec)
+        known = list(model.model_fields)
+        similar = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else f"there are {', '.join(known)}"
+        return f"there is no field {place}; {hint}"
+    if item["type"] == "missing":
+        return f"{name_of(place)} is missing"
+    if item["type"] == "value_error":
+        return f"{name_of(place)}: {words}"
+    given = str(item["input"])
+    shown = given if len(given) <= 60 else f"{given[:57]}..."
+    return f"{name_of(place)} {shown} is refused: {words.replace('Input should be', 'it must be')}"
 
 
 def load_spec_values(path: Path) -> dict[str, Any]:
@@ -256,6 +289,11 @@ def load_spec_values(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageRefused(
             f"there is no spec file {path}", next_step="Check the path after --spec."
+        ) from None
+    except OSError as error:
+        raise UsageRefused(
+            f"the spec file {path} cannot be read: {error.strerror}",
+            next_step="Give the path of a file that you may read after --spec.",
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         words = " ".join(str(error).split())

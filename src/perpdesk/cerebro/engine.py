@@ -221,7 +221,7 @@ def _blamed(plans: Sequence[StrategyPlan], feeds: Mapping[str, Any]) -> Iterator
         yield
     except PerpdeskError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
         for plan in plans:
             if source_file(plan.strategy) in frames:

@@ -1,20 +1,19 @@
 """`perpdesk backtest …`: run, list, show, compare, export, delete."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from perpdesk.cli.backtest_options import checked_spec, params, sizing, without_none
 from perpdesk.cli.frame import console, emit, progress
-from perpdesk.domain.errors import UsageRefused
+from perpdesk.domain.errors import DataRefused, UsageRefused
 
 if TYPE_CHECKING:
     from perpdesk.backtest.catalog import StoredRun
     from perpdesk.backtest.service import BacktestService, FinishedRun
-    from perpdesk.backtest.spec import RunSpec
-    from perpdesk.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True, help="Run strategies over stored data, and keep and compare the results."
@@ -120,12 +119,12 @@ def run(
         "confirm_delay_ms": confirm_delay_ms,
         "allow_gaps": allow_gaps,
         "seed": seed,
-        "sizing": _sizing(risk_pct=risk_pct, notional=notional, quantity=quantity),
-        "params": _params(param),
-        "fees": _without_none({"vip_tier": vip_tier, "commission": commission}),
-        "slippage": _without_none({"model": slippage_model, "bps": slippage_bps}),
+        "sizing": sizing(risk_pct=risk_pct, notional=notional, quantity=quantity),
+        "params": params(param),
+        "fees": without_none({"vip_tier": vip_tier, "commission": commission}),
+        "slippage": without_none({"model": slippage_model, "bps": slippage_bps}),
     }
-    checked = _checked_spec(_defaults(settings), spec, given, max_volume_share)
+    checked = checked_spec(settings, spec, given, max_volume_share)
     service = backtest_service(settings)
     with progress(f"{checked.strategy} on {', '.join(checked.symbols)}", hidden=json_output) as bar:
         finished = service.run(checked, progress=bar.update, allow_lookahead=allow_lookahead)
@@ -146,92 +145,6 @@ def _document(finished: "FinishedRun") -> dict[str, Any]:
         "notes": result.notes,
         "seconds": finished.seconds,
     }
-
-
-# Options.
-
-
-def _defaults(settings: "Settings") -> dict[str, Any]:
-    """Return what the settings say where neither options nor a spec do."""
-    return {
-        "venue": settings.exchange.value,
-        "initial_capital": settings.simulation_initial_capital,
-        "slippage": {"bps": settings.simulation_slippage},
-        "fees": {"commission": settings.simulation_commission},
-    }
-
-
-def _checked_spec(
-    defaults: Mapping[str, Any],
-    path: Path | None,
-    given: Mapping[str, Any],
-    max_volume_share: str | None,
-) -> "RunSpec":
-    """Return the spec that settings, file and options make together; later ones win.
-
-    A range given by options replaces a window that the file chose.
-    """
-    from perpdesk.backtest.spec import load_spec_values, read_spec
-
-    values = _merged(defaults, load_spec_values(path) if path is not None else {})
-    values = _merged(values, _without_none(given))
-    if (given["start"] or given["end"]) and given["window"] is None:
-        values.pop("window", None)
-    if max_volume_share is not None:
-        unlimited = max_volume_share.lower() == "none"
-        values["max_volume_share"] = None if unlimited else max_volume_share
-    _require(values)
-    return read_spec(values, origin=str(path) if path is not None else "the options")
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `below` overridden by `above`; mappings are merged, everything else replaced."""
-    result = dict(below)
-    for name, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
-        result[name] = {**result[name], **value} if both else value
-    return result
-
-
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None and value != {}}
-
-
-def _sizing(
-    *, risk_pct: str | None, notional: str | None, quantity: str | None
-) -> dict[str, str] | None:
-    rules = {"risk_pct": risk_pct, "notional": notional, "quantity": quantity}
-    given = [(rule, value) for rule, value in rules.items() if value is not None]
-    if len(given) > 1:
-        named = " and ".join(f"--{rule.replace('_', '-')}" for rule, _ in given)
-        raise UsageRefused(
-            f"{named} exclude each other", next_step="Give one way to size, not several."
-        )
-    return {"rule": given[0][0], "value": given[0][1]} if given else None
-
-
-def _params(given: Sequence[str] | None) -> dict[str, str] | None:
-    if not given:
-        return None
-    params = {}
-    for item in given:
-        name, equals, value = item.partition("=")
-        if not equals or not name.strip():
-            raise UsageRefused(
-                f"--param {item!r} is not name=value", next_step="Write, say, --param fast=21."
-            )
-        params[name.strip()] = value.strip()
-    return params
-
-
-def _require(values: Mapping[str, Any]) -> None:
-    needed = {"symbols": "--symbol", "strategy": "--strategy", "timeframe": "--timeframe"}
-    missing = [option for name, option in needed.items() if not values.get(name)]
-    if missing:
-        raise UsageRefused(
-            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing",
-            next_step="Give it as an option, or in the file after --spec.",
-        )
 
 
 # Showing.
@@ -283,7 +196,12 @@ def _service() -> "BacktestService":
 
 
 def _row_of(stored: "StoredRun") -> dict[str, Any]:
-    loaded = stored.load()
+    """Return a run as a row; of one that cannot be read, where it is and why."""
+    place = {"result_path": stored.result_path, "artifacts_dir": stored.artifacts_dir}
+    try:
+        loaded = stored.load()
+    except DataRefused as refused:
+        return {"run_id": stored.run_id, "error": refused.message, **place}
     manifest, metrics = loaded["manifest"], loaded["metrics"]
     return {
         "run_id": stored.run_id,
@@ -294,8 +212,7 @@ def _row_of(stored: "StoredRun") -> dict[str, Any]:
         "range": manifest["range"],
         "params": manifest["strategy"]["params"],
         **{name: metrics[name] for name in _COMPARED},
-        "result_path": stored.result_path,
-        "artifacts_dir": stored.artifacts_dir,
+        **place,
     }
 
 
@@ -312,19 +229,21 @@ def list_runs(*, json_output: Json = False) -> None:
         if not rows:
             console.print("No runs yet. Start one: perpdesk backtest run --help")
             return
-        table = Table()
-        for name in ("run", "when", "strategy", "symbols", "timeframe", "range"):
+        table = Table(box=None, padding=(0, 1))
+        table.add_column("run", no_wrap=True)
+        for name in ("strategy", "market", "range"):
             table.add_column(name)
-        for name in ("return", "Sharpe", "drawdown", "trades"):
-            table.add_column(name, justify="right")
+        for name in ("return", "Sharpe", "max dd", "trades"):
+            table.add_column(name, justify="right", no_wrap=True)
         for row in rows:
+            if "error" in row:
+                table.add_row(row["run_id"], "[red]cannot be read[/]")
+                continue
             span = row["range"]
             table.add_row(
                 row["run_id"],
-                utc_text(row["created_ms"] // 60_000 * 60_000),
                 row["strategy"],
-                ", ".join(row["symbols"]),
-                row["timeframe"],
+                f"{', '.join(row['symbols'])} {row['timeframe']}",
                 f"{utc_text(span['start_ms'])[:10]} – {utc_text(span['end_ms'])[:10]}",
                 _shown("total_return", row["total_return"]),
                 _shown("sharpe", row["sharpe"]),
@@ -381,9 +300,11 @@ def show(
 def compare(run_ids: RunIds, *, json_output: Json = False) -> None:
     """Put runs side by side: metrics, and what differs between their specs."""
     catalog = _service().catalog
-    runs = [catalog.find(run_id) for run_id in run_ids]
+    runs = list(dict.fromkeys(catalog.find(run_id) for run_id in run_ids))
     if len(runs) < 2:
-        raise UsageRefused("one run cannot be compared", next_step="Name at least two.")
+        raise UsageRefused(
+            "one run cannot be compared", next_step="Name at least two different runs."
+        )
     loaded = [stored.load() for stored in runs]
     specs = [_flat(one["manifest"]["spec"]) for one in loaded]
     names = list(dict.fromkeys(name for each in specs for name in each))
@@ -464,7 +385,8 @@ def delete(
         raise UsageRefused(
             "name the runs to delete, or give --all", next_step="`perpdesk backtest list` helps."
         )
-    runs = catalog.runs() if every else [catalog.find(run_id) for run_id in run_ids or ()]
+    named = [catalog.find(run_id) for run_id in run_ids or ()]
+    runs = catalog.runs() if every else list(dict.fromkeys(named))
     if runs and not yes and not json_output:
         typer.confirm(f"Delete {len(runs)} run(s) and their artifacts?", abort=True)
     catalog.delete(runs)

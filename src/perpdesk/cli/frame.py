@@ -38,7 +38,16 @@ from perpdesk.domain.errors import (
     VenueRejected,
 )
 
-console: Final = Console()
+
+class _Console(Console):
+    """A console that leaves a reader who went away to `run`, instead of ending the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what happened."""
+        raise BrokenPipeError
+
+
+console: Final = _Console()
 """Results for people, on stdout."""
 
 errors: Final = Console(stderr=True)
@@ -53,6 +62,7 @@ _REFUSALS: Final = (DataRefused, UsageRefused, StrategyFailed, Denied, VenueReje
 _PLACE_REFUSES: Final = (
     errno.ENOSPC,
     errno.EDQUOT,
+    errno.EFBIG,
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
