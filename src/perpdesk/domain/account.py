@@ -26,7 +26,6 @@ class LedgerKind(StrEnum):
     FEE = "FEE"
     FUNDING = "FUNDING"
     LIQUIDATION_FEE = "LIQUIDATION_FEE"
-    INSURANCE_FUND = "INSURANCE_FUND"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -147,7 +147,10 @@ class StopCause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderAccepted:
-    """The exchange works the order. `quantity` is what it will fill at most."""
+    """The exchange works the order. `quantity` is what it will fill at most.
+
+    It is zero for an order that closes the position: an OrderAmended tells the size before its fill.
+    """
 
     seq: int
     ts_ms: int

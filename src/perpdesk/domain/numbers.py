@@ -64,13 +64,13 @@ def round_ratio(numerator: int, denominator: int) -> int:
 
 def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
     """Return the largest multiple of `step` not above `quantity` (for sizes: never risk more)."""
-    whole = quantity // step * step
+    whole = EXACT.divide_int(quantity, step) * step
     return whole - step if whole > quantity else whole
 
 
 def ceil_to_step(quantity: Decimal, step: Decimal) -> Decimal:
     """Return the smallest multiple of `step` not below `quantity`."""
-    whole = quantity // step * step
+    whole = EXACT.divide_int(quantity, step) * step
     return whole + step if whole < quantity else whole
 
 
@@ -81,7 +81,7 @@ def round_to_tick(price: Decimal, tick: Decimal) -> Decimal:
 
 def is_multiple(value: Decimal, unit: Decimal) -> bool:
     """Tell whether `value` lies on the grid of `unit`."""
-    return value % unit == 0
+    return EXACT.remainder(value, unit) == ZERO
 
 
 def atoms_of(amount: Decimal) -> int:

@@ -1,6 +1,6 @@
 """An order and its life: the words of FIX, one transition table.
 
-`Order` is what was asked and how far it has come. It changes only by `apply(event)`, so the same
+`Order` is what was asked and how far it has come. It changes only by `change` and `fill`, so the same
 events give the same order in a backtest, in paper trading and live.
 """
 
@@ -192,7 +192,7 @@ TRANSITIONS: Final[dict[OrderStatus, dict[OrderChange, OrderStatus]]] = {
     OrderStatus.CANCELED: {OrderChange.FILLED: OrderStatus.CANCELED},
     OrderStatus.EXPIRED: {OrderChange.FILLED: OrderStatus.EXPIRED},
 }
-"""FILLED leads to PARTIALLY_FILLED here; `Order.apply` makes it FILLED when nothing is left."""
+"""FILLED leads to PARTIALLY_FILLED here; `Order.fill` makes it FILLED when nothing is left."""
 
 
 def next_status(status: OrderStatus, change: OrderChange) -> OrderStatus:
@@ -220,9 +220,9 @@ class OrderRequest:
     """What is asked of a venue. Prices on the tick grid, quantity (base) on the step grid.
 
     quantity: None only with close_position, which closes whatever is open when it executes.
-    parent_id: the entry that this bracket leg protects; the leg sleeps until the entry fills, for
-    as much as has filled. oco_id: orders that share it cancel one another once one is exhausted.
-    expire_ms: for GTD.
+    parent_id: the entry that this bracket leg protects; the leg sleeps until the entry fills, and
+    works for the part of its quantity that the entry has filled of its own. oco_id: orders of one
+    symbol that share it cancel one another once one is exhausted. expire_ms: for GTD.
     """
 
     client_order_id: ClientOrderId

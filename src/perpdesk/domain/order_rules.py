@@ -116,7 +116,7 @@ def _check_quantity(request: OrderRequest, instrument: Instrument) -> Refusal | 
     quantity = request.quantity
     if request.close_position:
         return None
-    if quantity is None or quantity <= ZERO:
+    if quantity is None or not quantity.is_finite() or quantity <= ZERO:
         return refusal(instrument.venue, Rule.QUANTITY, f"quantity {quantity} is not positive")
     step = instrument.step_size
     if not is_multiple(quantity, step):
@@ -153,15 +153,24 @@ def _check_prices(
     trailing = request.type is OrderType.TRAILING_STOP_MARKET
     if trailing:
         callback = ZERO if request.trailing is None else request.trailing.callback_rate
-        if not ZERO < callback < ONE:
+        if not callback.is_finite() or not ZERO < callback < ONE:
             reason = "a trailing stop needs a callback rate between 0 and 1, as 0.01 for 1 %"
             return refusal(venue, Rule.MISSING_PRICE, reason)
     if request.type.is_conditional and not trailing and request.trigger_price is None:
         return refusal(venue, Rule.MISSING_PRICE, f"a {request.type} order needs a trigger price")
     if request.time_in_force is TimeInForce.GTD and request.expire_ms is None:
         return refusal(venue, Rule.MISSING_PRICE, "a GTD order needs the time at which it expires")
-    for name, price in (("price", request.price), ("trigger price", request.trigger_price)):
-        if price is not None and (price <= ZERO or not is_multiple(price, tick)):
+    wake = request.trailing.activation_price if request.trailing else None
+    for name, price in (
+        ("price", request.price),
+        ("trigger price", request.trigger_price),
+        ("activation price", wake),
+    ):
+        if price is None:
+            continue
+        if not price.is_finite():
+            return refusal(venue, Rule.TICK, f"{name} {price} is not a price")
+        if price <= ZERO or not is_multiple(price, tick):
             return refusal(
                 venue,
                 Rule.TICK,

@@ -37,8 +37,8 @@ class AccountCommands:
         venue, leverage = state.instrument.venue, command.leverage
         margin = self.accounting.margin_of(state)
         most = state.instrument.tier_for(margin.notional).max_leverage
-        if leverage < 1 or leverage > most:
-            reason = f"leverage {plain(leverage)} is not within 1 to {plain(most)}"
+        if not leverage.is_finite() or leverage < 1 or leverage > most:
+            reason = f"leverage {leverage} is not within 1 to {plain(most)}"
             self._refuse(state, refusal(venue, Rule.LEVERAGE, reason))
             return
         if state.signed_quantity and state.margin_mode is MarginMode.ISOLATED:
@@ -90,6 +90,10 @@ class AccountCommands:
         if not state.signed_quantity or state.margin_mode is not MarginMode.ISOLATED:
             reason = "there is no isolated position to add margin to"
             self._refuse(state, refusal(venue, Rule.MARGIN_MODE, reason))
+            return
+        if not command.amount.is_finite():
+            reason = f"amount {command.amount} is not a number of {state.instrument.quote}"
+            self._refuse(state, refusal(venue, Rule.MARGIN, reason))
             return
         amount = state.rules.amount(command.amount)
         free = max(ZERO, self.accounting.free_for_orders())

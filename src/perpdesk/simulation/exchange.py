@@ -3,8 +3,18 @@
 Pure and deterministic: no clock, no I/O, no float, no randomness. A backtest feeds it recorded
 bars, a session live ones, the emulator wraps the venues' protocols around it; all get equal events.
 
-The rules are DESIGN 5. In one bar, in this order: what fills at the open; funding that settles in
-the bar; the liquidation check; the path from open to close, adverse extreme first.
+In one bar, in this order: what fills at the open, in order of acceptance; funding that settles in
+the bar, each settlement followed by a liquidation check; the path from open to close, adverse
+extreme first. Where the venues are silent, the pessimistic reading is taken:
+
+- A limit order met in the bar it arrived in pays as taker, unless it is post-only.
+- An order that expires within a bar fills at its open or not at all.
+- Conditional orders hold no margin until they trigger; a limit order holds what it would open with
+  when it was accepted, and is asked again if by then it opens more.
+- A stop that executes at an open beyond the bankruptcy price loses what it loses; only a
+  liquidation is held to the margin.
+- A partial liquidation takes loss and fee from the isolated margin; any other close releases it.
+- Closing out a finished run takes slippage as if each position were a whole bar's volume.
 """
 
 from collections.abc import Mapping

@@ -14,7 +14,9 @@ from perpdesk.simulation.state import SymbolState, WorkingOrder
 class Guard:
     """Bars with last_low < low, high < last_high (and alike on mark) only move the mark.
 
-    None means unbounded. expire_ms: the time by which a bar must be processed all the same.
+    None means unbounded. expire_ms: the first bar that opens at or after it must be processed all
+    the same. So must a bar with funding while a position is open. A guard holds until the next
+    command, the next bar of its symbol that is processed, or any event.
     """
 
     last_low: Decimal | None

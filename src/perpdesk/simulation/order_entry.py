@@ -131,7 +131,8 @@ class OrderEntry:
         """
         watches_mark = request.working_price is WorkingPrice.MARK
         watched = state.mark_price if watches_mark else state.last_price
-        trailing = request.trailing
+        is_trailing = request.type is OrderType.TRAILING_STOP_MARKET
+        trailing = request.trailing if is_trailing else None
         level = request.trigger_price if trailing is None else trailing.activation_price
         if level is None or not watched:
             return None
@@ -226,6 +227,8 @@ class OrderEntry:
         if request.close_position and command.quantity is not None:
             return refusal(venue, Rule.QUANTITY, "an order that closes the position has no size")
         quantity = order.quantity if command.quantity is None else command.quantity
+        if not quantity.is_finite():
+            return refusal(venue, Rule.QUANTITY, f"quantity {quantity} is not a size")
         if quantity <= order.filled and not request.close_position:
             return refusal(
                 venue,
@@ -235,7 +238,7 @@ class OrderEntry:
             )
         if command.price is not None and not request.type.is_limit:
             return refusal(venue, Rule.MISSING_PRICE, f"a {request.type} order has no price")
-        trailing = request.trailing is not None
+        trailing = request.type is OrderType.TRAILING_STOP_MARKET
         if command.trigger_price is not None and (order.triggered or trailing):
             return refusal(venue, Rule.MISSING_PRICE, "the order has no trigger price to change")
         changed = replace(

@@ -106,7 +106,7 @@ class WorkingOrder:
     def observe(self, price: Decimal) -> None:
         """Let a trailing stop see a price: it wakes at its activation price, then follows."""
         trailing = self.request.trailing
-        if trailing is None or self.triggered:
+        if trailing is None or not self.is_trailing:
             return
         sell = self.request.side is Side.SELL
         if self.best_price is None:
