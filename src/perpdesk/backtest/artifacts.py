@@ -72,7 +72,7 @@ def write_artifacts(
     """
     rows = (list(row.values()) for row in trades)
     _write_csv(folder / "trades.csv", TRADE_COLUMNS, rows)
-    _write_csv(folder / "fills.csv", FILL_COLUMNS, _fill_rows(result.events))
+    _write(folder / "fills.csv", map(str.encode, _fill_lines(result.events)))
     _write_csv(folder / "funding.csv", FUNDING_COLUMNS, _funding_rows(result.events))
     _write_csv(folder / "equity.csv", EQUITY_COLUMNS, _equity_rows(result))
     _write(folder / "events.jsonl", _event_lines(result.events))
@@ -108,25 +108,18 @@ def _plain_value(value: object) -> object:
     return value.value if isinstance(value, Enum) else value
 
 
-def _fill_rows(events: Sequence[Event]) -> Iterator[list[str]]:
+def _fill_lines(events: Sequence[Event]) -> Iterator[str]:
+    """Yield fills.csv line by line; no field can hold a comma or a quote."""
+    yield ",".join(FILL_COLUMNS) + "\n"
     fills = [event for event in events if isinstance(event, OrderFilled)]
     # Symbols run one after another within a bar; a reader wants time.
     fills.sort(key=lambda fill: fill.ts_ms)
     for fill in fills:
-        yield [
-            str(fill.ts_ms),
-            fill.order_id,
-            fill.client_order_id,
-            fill.symbol,
-            fill.side.value,
-            plain(fill.quantity),
-            plain(fill.price),
-            fill.liquidity.value,
-            plain(fill.fee),
-            plain(fill.realized_pnl),
-            plain(fill.position_after),
-            fill.purpose.value,
-        ]
+        yield (
+            f"{fill.ts_ms},{fill.order_id},{fill.client_order_id},{fill.symbol},{fill.side},"
+            f"{plain(fill.quantity)},{plain(fill.price)},{fill.liquidity},{plain(fill.fee)},"
+            f"{plain(fill.realized_pnl)},{plain(fill.position_after)},{fill.purpose}\n"
+        )
 
 
 def _funding_rows(events: Sequence[Event]) -> Iterator[list[object]]:
