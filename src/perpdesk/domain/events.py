@@ -149,7 +149,7 @@ class StopCause(StrEnum):
 class OrderAccepted:
     """The exchange works the order. `quantity` is what it will fill at most.
 
-    It is zero for an order that closes the position: an OrderAmended tells the size before its fill.
+    It is zero for an order that closes the position: OrderAmended tells the size before its fill.
     """
 
     seq: int

@@ -1,7 +1,7 @@
 """An order and its life: the words of FIX, one transition table.
 
-`Order` is what was asked and how far it has come. It changes only by `change` and `fill`, so the same
-events give the same order in a backtest, in paper trading and live.
+`Order` is what was asked and how far it has come. It changes only by `change` and `fill`, so the
+same events give the same order in a backtest, in paper trading and live.
 """
 
 from dataclasses import dataclass, replace
