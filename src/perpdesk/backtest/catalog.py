@@ -144,6 +144,30 @@ class BacktestCatalog:
         name = f"{'+'.join(spec.symbols)}_{result.strategy.name}_{spec.timeframe}_{run_id}.json"
         return self._stored(run_id, self.results_dir / day / name)
 
+    def export(self, run: StoredRun, to: Path) -> None:
+        """Copy a run into a new folder, or into a new file where `to` ends in .zip.
+
+        Raises UsageRefused where `to` exists, DataRefused where the run's artifacts do not.
+        """
+        if to.exists():
+            raise UsageRefused(f"{to} exists already", next_step="Name a new folder or file.")
+        if not run.artifacts_dir.is_dir():
+            raise DataRefused(
+                f"the artifacts of run {run.run_id} are gone from {run.artifacts_dir}",
+                next_step=f"Delete it (perpdesk backtest delete {run.run_id}), and run it again.",
+            )
+        to.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".", suffix=".partial", dir=to.parent))
+        try:
+            copied = folder / "run"
+            shutil.copytree(run.artifacts_dir, copied)
+            shutil.copy2(run.result_path, copied / "result.json")
+            if to.suffix == ".zip":
+                copied = Path(shutil.make_archive(str(folder / "packed"), "zip", copied))
+            copied.rename(to)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     # Deleting.
 
     def delete(self, runs: Sequence[StoredRun]) -> None:

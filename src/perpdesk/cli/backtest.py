@@ -1,6 +1,5 @@
 """`perpdesk backtest …`: run, list, show, compare, export, delete."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -349,21 +348,9 @@ def export(
     json_output: Json = False,
 ) -> None:
     """Copy a run's result and artifacts into one folder or one zip file."""
-    stored = _service().catalog.find(run_id)
-    if to.exists():
-        raise UsageRefused(f"{to} exists already", next_step="Name a new folder or file.")
-    folder = to.with_name(f".{to.name}.partial")
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        shutil.copytree(stored.artifacts_dir, folder)
-        shutil.copy2(stored.result_path, folder / "result.json")
-        if to.suffix == ".zip":
-            packed = Path(shutil.make_archive(str(folder), "zip", folder))
-            packed.rename(to)
-        else:
-            folder.rename(to)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    catalog = _service().catalog
+    stored = catalog.find(run_id)
+    catalog.export(stored, to)
     emit(
         {"run_id": stored.run_id, "exported_to": to},
         json_output=json_output,
