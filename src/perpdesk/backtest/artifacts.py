@@ -16,9 +16,9 @@ import pyarrow.csv as pa_csv
 
 from perpdesk.backtest.runner import BacktestResult
 from perpdesk.backtest.sheet import tearsheet_data
-from perpdesk.domain.account import AccountCurve
+from perpdesk.domain.account import AccountCurve, Atoms
 from perpdesk.domain.events import Event, FundingSettled, OrderFilled
-from perpdesk.domain.numbers import plain
+from perpdesk.domain.numbers import ATOMS_PER_UNIT, plain
 from perpdesk.reports.round_trip import TRADE_COLUMNS, RoundTrip
 from perpdesk.reports.tearsheet import render_tearsheet
 
@@ -51,9 +51,6 @@ EQUITY_COLUMNS: Final = ("ts_ms", "equity", "drawdown")
 
 _CURVE_CHUNK: Final = 65_536
 _BUFFER: Final = 1 << 20
-_CURVE_SCHEMA: Final = pa.schema(
-    [("ts_ms", pa.int64()), *((name, pa.decimal128(28, 8)) for name in CURVE_COLUMNS[1:])]
-)
 _DAY_MS: Final = 86_400_000
 
 
@@ -173,9 +170,8 @@ class CurveWriter:
     def __init__(self, path: Path) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._file = path.open("wb")
+        self._file.write((",".join(CURVE_COLUMNS) + "\n").encode())
         self._pending: list[Future[None]] = []
-        options = pa_csv.WriteOptions(quoting_style="none", quoting_header="none")
-        self._csv = pa_csv.CSVWriter(self._file, _CURVE_SCHEMA, write_options=options)
 
     def write(self, part: AccountCurve) -> None:
         """Take one part, in order of time."""
@@ -185,7 +181,6 @@ class CurveWriter:
         """Wait until every part is written; raises what went wrong with any of them."""
         for part in self._pending:
             part.result()
-        self._csv.close()
         _settle(self._file)
 
     def close(self) -> None:
@@ -194,14 +189,34 @@ class CurveWriter:
         self._file.close()
 
     def _format(self, part: AccountCurve) -> None:
+        columns = {name: getattr(part, name) for name in CURVE_COLUMNS}
         for start in range(0, len(part), _CURVE_CHUNK):
             rows = slice(start, start + _CURVE_CHUNK)
-            columns = [_decimals(getattr(part, name)[rows]) for name in CURVE_COLUMNS[1:]]
-            times = pa.array(part.ts_ms[rows])
-            self._csv.write_batch(pa.record_batch([times, *columns], schema=_CURVE_SCHEMA))
+            self._file.write(curve_lines({name: each[rows] for name, each in columns.items()}))
 
 
-def _decimals(atoms: np.ndarray[Any, np.dtype[np.int64]]) -> pa.Array:
+def curve_lines(columns: Mapping[str, Atoms]) -> bytes:
+    """Return rows of account_curve.csv: times as they are, atoms of 1e-8 with eight places."""
+    times, *amounts = columns.values()
+    if any(bool(((column != 0) & (np.abs(column) < 100)).any()) for column in amounts):
+        # Arrow writes amounts below a millionth with an exponent.
+        lines = zip(times.tolist(), *(column.tolist() for column in amounts), strict=True)
+        texts = (",".join([str(ts_ms), *map(_eight_places, atoms)]) for ts_ms, *atoms in lines)
+        return ("\n".join(texts) + "\n").encode()
+    arrays = [pa.array(times), *map(_decimals, amounts)]
+    sink = pa.BufferOutputStream()
+    options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
+    pa_csv.write_csv(pa.table(arrays, names=list(columns)), sink, write_options=options)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content.replace(b",0E-8", b",0.00000000")
+
+
+def _eight_places(atoms: int) -> str:
+    whole, part = divmod(abs(atoms), ATOMS_PER_UNIT)
+    return f"{'-' if atoms < 0 else ''}{whole}.{part:08d}"
+
+
+def _decimals(atoms: Atoms) -> pa.Array:
     """Return atoms of 1e-8 as decimals with eight places, without going through text or float."""
     words = np.empty((len(atoms), 2), np.int64)
     words[:, 0] = atoms
