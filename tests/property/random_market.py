@@ -130,7 +130,7 @@ def plans(*, most_steps: int = 25) -> SearchStrategy[Plan]:
 
 
 MANY = settings(
-    max_examples=12 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=8 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow]
 )
 """Runs are cheap, and what goes wrong in one of a thousand counts."""
 
