@@ -3,6 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -78,11 +79,12 @@ class CurveDrawer:
         first = max(0, bisect_right(times, int(close_ms[0])) - 1)
         end = bisect_left(times, int(close_ms[-1]) + 1)
         starts = np.searchsorted(close_ms, np.array(times[first:end], np.int64)).tolist()
-        before = starts[0] if starts else len(close_ms)
-        spans = [PositionSpan(rows=before, signed_quantity=ZERO, entry_value=ZERO, taker_rate=ZERO)]
-        for place, (start, stop) in enumerate(
-            zip(starts, [*starts[1:], len(close_ms)], strict=True), first
-        ):
+        # Each span ends where the next begins; before the first one nothing was held.
+        bounds = [*starts, len(close_ms)]
+        spans = [
+            PositionSpan(rows=bounds[0], signed_quantity=ZERO, entry_value=ZERO, taker_rate=ZERO)
+        ]
+        for place, (start, stop) in enumerate(pairwise(bounds), first):
             if stop > start:
                 quantity, value, rate = positions[place]
                 spans.append(

@@ -21,22 +21,29 @@ from tests.unit.simulation.market import instrument_of
 from perpdesk.cerebro.account_curve import CurveDrawer
 from perpdesk.cerebro.host import SimulationHost
 from perpdesk.domain.account import AccountCurve
-from perpdesk.domain.candles import MINUTE_MS, Venue
+from perpdesk.domain.candles import MINUTE_MS, Times, Venue
 from perpdesk.domain.events import FundingSettled, OrderFilled
 from perpdesk.domain.instrument import FeePeriod, FeeRates, FeeSchedule
 from perpdesk.domain.numbers import amount_of, atoms_of
 from perpdesk.simulation.settings import ExchangeSettings
 
 
-def curve_of(trial: Trial, host: SimulationHost) -> AccountCurve:
-    closes = [each.timeframe.close_all(each.ts_ms) for each in trial.candles.values()]
-    drawer = CurveDrawer(
+def drawer_of(trial: Trial, host: SimulationHost) -> CurveDrawer:
+    return CurveDrawer(
         host.trace,
         instruments=host.desk.instruments,
         execution=trial.execution,
         leverage={name: state.leverage for name, state in host.exchange.symbols.items()},
     )
-    return drawer.draw(np.unique(np.concatenate(closes)))
+
+
+def closes_of(trial: Trial) -> Times:
+    closes = [each.timeframe.close_all(each.ts_ms) for each in trial.candles.values()]
+    return np.unique(np.concatenate(closes))
+
+
+def curve_of(trial: Trial, host: SimulationHost) -> AccountCurve:
+    return drawer_of(trial, host).draw(closes_of(trial))
 
 
 def rows_of(curve: AccountCurve) -> dict[int, tuple[Decimal, ...]]:
@@ -120,3 +127,22 @@ def test_the_last_row_holds_the_close_out() -> None:
     assert amount_of(int(curve.cash[-1])) == D("9999.9")
     assert [int(curve.unrealized[-1]), int(curve.used_margin[-1])] == [0, 0]
     assert host.events[-1].ts_ms == int(curve.ts_ms[-1]) == T0 + 30 * MINUTE_MS - 1
+
+
+@pytest.mark.parametrize("size", [1, 3, 40])
+@pytest.mark.parametrize("seed", [500, 501])
+def test_a_curve_drawn_in_parts_is_the_curve_drawn_at_once(seed: int, size: int) -> None:
+    # With parts as short as one row, many begin before the first trade and within a position.
+    trial = random_trial(seed, symbols=2)
+    host = trial.run()
+    drawer, closes = drawer_of(trial, host), closes_of(trial)
+    parts = [drawer.draw(closes[at : at + size]) for at in range(0, len(closes), size)]
+    whole = rows_of(drawer.draw(closes))
+    assert {ts_ms: row for part in parts for ts_ms, row in rows_of(part).items()} == whole
+
+
+def test_a_part_before_anything_happened_is_flat() -> None:
+    trial = trial_of(flat(6))
+    host = trial.host()
+    part = drawer_of(trial, host).draw(closes_of(trial)[:3])
+    assert rows_of(part)[T0 + 5 * MINUTE_MS] == (D(10_000), D(0), D(0), D(0))
