@@ -223,7 +223,7 @@ class ArrayStrategy(SignalStrategy):
         if fault is not None:
             raise StrategyFailed(
                 f"strategy {type(self).key()} {fault}",
-                next_step="Return one row per candle from signals().",
+                next_step="Return one row per candle from signals(), of the kind named.",
             )
         self._arrays = arrays
         self._candles = candles

@@ -134,7 +134,7 @@ def run_contract(cls: Strategy, params: Any) -> Iterator[ContractResult]:
             fault = str(error)
         except PerpdeskError as error:
             fault = error.message
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             fault = failure(cls, error, bar_open_ms=None).message
         yield ContractResult(name=name, promise=check.__doc__ or name, fault=fault)
 

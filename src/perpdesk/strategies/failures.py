@@ -4,10 +4,10 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from perpdesk.domain.errors import PerpdeskError, StrategyFailed
 from perpdesk.strategies.base import SignalStrategy
+from perpdesk.strategies.signals import iso as iso
 
 
 def failure(
@@ -43,7 +43,7 @@ def guarded(
         yield
     except PerpdeskError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise failure(cls, error, bar_open_ms=bar_open_ms()) from error
 
 
@@ -69,9 +69,3 @@ def raised_at(error: BaseException, file: str | None) -> str | None:
         return None
     frame = (own or frames)[-1]
     return f"{frame.filename}, line {frame.lineno}"
-
-
-def iso(ts_ms: int) -> str:
-    """Return a UTC time as people and logs write it, with its milliseconds beside it."""
-    moment = datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
-    return f"{moment} ({ts_ms})"

@@ -20,7 +20,7 @@ from perpdesk.strategies.base import (
     StrategyParams,
     signal_of_row,
 )
-from perpdesk.strategies.failures import failure, guarded
+from perpdesk.strategies.failures import failure, guarded, iso
 from perpdesk.strategies.observation import Observation
 
 Replay = Callable[[Candles], Observation]
@@ -54,7 +54,8 @@ def arrays_of(cls: type[ArrayStrategy], params: StrategyParams, candles: Candles
     fault = arrays.fault(len(candles))
     if fault is not None:
         raise StrategyFailed(
-            f"strategy {cls.key()} {fault}", next_step="Return one row per candle from signals()."
+            f"strategy {cls.key()} {fault}",
+            next_step="Return one row per candle from signals(), of the kind named.",
         )
     return arrays
 
@@ -76,7 +77,7 @@ def signals_of(
         opened = int(candles.ts_ms[row])
         try:
             signal = signal_of_row(arrays, row, candles, context, cls.key(), params_hash)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise failure(cls, error, bar_open_ms=opened) from error
         if signal is not None:
             found.append((row, signal))
@@ -95,17 +96,28 @@ def bar_signals(
     found: list[tuple[int, Signal]] = []
     feed: Any = _ColumnFeed
     feed = feed(candles=candles)  # Backtrader turns the keyword into a parameter
+
+    def sink(signal: Any) -> None:
+        row = len(feed) - 1
+        if not isinstance(signal, Signal):
+            raise StrategyFailed(
+                f"strategy {cls.key()} returned {signal!r}, which is not a Signal, at the bar that "
+                f"opened {iso(int(candles.ts_ms[row]))}",
+                next_step="Return self.enter(...), self.exit(...) or None from generate_signal().",
+            )
+        found.append((row, signal))
+
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.adddata(feed)
     cerebro.addstrategy(
         cls,
         parameters=params,
         context=context,
-        sink=lambda signal: found.append((len(feed) - 1, signal)),
+        sink=sink,
     )
     try:
         cerebro.run()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         row = len(feed) - 1
         opened = int(candles.ts_ms[row]) if 0 <= row < len(candles) else None
         raise failure(cls, error, bar_open_ms=opened) from error

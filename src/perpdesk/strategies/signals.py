@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
@@ -155,10 +156,16 @@ def build_entry(
     return signal
 
 
+def iso(ts_ms: int) -> str:
+    """Return a UTC time as people and logs write it, with its milliseconds beside it."""
+    moment = datetime.fromtimestamp(ts_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
+    return f"{moment} ({ts_ms})"
+
+
 def _contradiction(key: str, context: StrategyContext, close_ms: int, fault: str) -> StrategyFailed:
     return StrategyFailed(
         f"strategy {key} on {context.symbol} {context.timeframe}, "
-        f"bar closed at {close_ms}: {fault}",
+        f"at the bar that closed {iso(close_ms)}: {fault}",
         next_step="Correct the strategy; `perpdesk strategies check` shows the first such bar.",
     )
 

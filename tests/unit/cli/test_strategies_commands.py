@@ -103,7 +103,7 @@ def test_an_unknown_strategy_is_refused_with_the_nearest_name(capsys: Printed) -
 
 
 def test_check_passes_a_built_in(capsys: Printed) -> None:
-    data = answer(capsys, "check", "ema_trend", "--params", "fast=5", "--params", "slow=12")
+    data = answer(capsys, "check", "ema_trend", "--param", "fast=5", "--param", "slow=12")
     assert data["passed"] is True
     (report,) = data["strategies"]
     assert report["params"]["fast"] == 5
@@ -127,7 +127,7 @@ def test_check_exits_2_on_a_leak_and_names_bar_and_field(capsys: Printed) -> Non
 
 
 def test_an_entry_without_a_stop_breaks_the_contract_but_is_no_leak(capsys: Printed) -> None:
-    data = answer(capsys, "check", "ema_trend", "--params", "stop_atr=0", code=2)
+    data = answer(capsys, "check", "ema_trend", "--param", "stop_atr=0", code=2)
     (report,) = data["strategies"]
     assert report["verdict"] == "breaks the contract"
     assert [check["name"] for check in report["checks"] if check["fault"]] == ["stops"]
@@ -153,12 +153,62 @@ def test_check_on_stored_candles(tmp_path: Path, capsys: Printed) -> None:
     assert "falsified" in checks["stored_1"]["fault"]
 
 
+def test_check_makes_the_candles_that_are_not_stored_as_a_run_does(
+    tmp_path: Path, capsys: Printed
+) -> None:
+    CandleStore(tmp_path / "data" / "candles").write_candles(random_market(3000, seed=4))
+    where = ("--venue", "binance", "--symbol", "BTCUSDT", "--timeframe", "4h")
+    data = answer(capsys, "check", "donchian_breakout", *where)
+    checks = {check["name"]: check for check in data["strategies"][0]["checks"]}
+    assert "binance BTCUSDT 4h, 750 candles" in checks["stored_1"]["promise"]
+
+
+BAR_BY_BAR = '''
+import sys
+from perpdesk.strategies.base import SignalStrategy
+
+
+class Mine(SignalStrategy):
+    """Do something wrong at a bar."""
+
+    name = "mine"
+
+    @classmethod
+    def warmup_candles(cls, params):
+        return 2
+
+    def generate_signal(self):
+        if len(self.data) == 100:
+            {at_bar_100}
+'''
+
+
+@pytest.mark.parametrize(
+    ("at_bar_100", "expected"),
+    [
+        ("sys.exit(0)", "raised SystemExit in strategies/mine.py, line 17 at the bar that opened"),
+        ("1 / 0", "raised ZeroDivisionError in strategies/mine.py, line 17 at the bar that opened"),
+        ("return 42", "returned 42, which is not a Signal, at the bar that opened"),
+    ],
+)
+def test_a_strategy_that_fails_breaks_the_contract_and_is_named_once(
+    at_bar_100: str, expected: str, capsys: Printed
+) -> None:
+    put("mine.py", BAR_BY_BAR.format(at_bar_100=at_bar_100))
+    (report,) = answer(capsys, "check", "mine", code=2)["strategies"]
+    assert report["verdict"] == "breaks the contract"
+    assert all(expected in check["fault"] for check in report["checks"] if check["fault"])
+    text = words(capsys, "check", "mine", code=2)
+    assert text.count(f"strategy mine@1 {expected.split()[0]}") < 4
+    assert "the same as above" in text
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (("--params", "fast"), "--params fast is not a name and a value"),
-        (("--params", "fast=0"), "parameter fast=0 of ema_trend@1 is refused"),
-        (("--params", "fats=1"), "did you mean fast?"),
+        (("--param", "fast"), "--param fast is not a name and a value"),
+        (("--param", "fast=0"), "parameter fast=0 of ema_trend@1 is refused"),
+        (("--param", "fats=1"), "did you mean fast?"),
         (("--venue", "binance"), "stored candles need --symbol and --timeframe as well"),
         (
             ("--venue", "binance", "--symbol", "X", "--timeframe", "7m"),

@@ -180,7 +180,10 @@ def test_an_entry_that_contradicts_itself_names_strategy_bar_and_field(
     with pytest.raises(StrategyFailed) as caught:
         asked(lambda self: self.enter(PositionSide.LONG, stop_loss=price), closes([100]))
     assert words in caught.value.message
-    assert "strategy asked@1 on BTCUSDT 1h, bar closed at 1672534800000" in caught.value.message
+    assert (
+        "strategy asked@1 on BTCUSDT 1h, at the bar that closed 2023-01-01T01:00:00Z"
+        in caught.value.message
+    )
 
 
 def test_parameters_are_frozen_closed_and_finite() -> None:
