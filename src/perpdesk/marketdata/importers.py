@@ -192,7 +192,9 @@ class _Reader:
                 return DataRefused(
                     f"{self.file.path}: row {row:,}, {self.layout.columns[field]} = {text!r}: "
                     "is not a number",
-                    next_step="Correct or remove the row, or get the file again.",
+                    next_step="Write numbers as 16537.5, without any comma."
+                    if "," in text
+                    else "Correct or remove the row, or get the file again.",
                 )
         return DataRefused(
             f"{self.file.path}: column {self.layout.columns[field]} cannot be read as numbers",

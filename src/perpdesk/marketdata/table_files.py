@@ -1,6 +1,7 @@
 """Files of any known kind as Arrow tables, and what is wrong with those that are none.
 
-Parquet and Feather by pyarrow; CSV plain, in `.gz`, or as the only file in a `.zip`.
+Parquet and Feather by pyarrow; CSV plain, in `.gz`, or as the only file in a `.zip`,
+its columns parted by commas, semicolons or tabs.
 """
 
 import gzip
@@ -87,10 +88,16 @@ def _text_bytes(path: Path) -> bytes:
 
 
 def _read_csv(path: Path, data: bytes) -> TableFile:
+    if b"\0" in data[:4096]:
+        raise DataRefused(
+            f"{path} is not UTF-8 text",
+            next_step="Save it as CSV in UTF-8, or give it the ending of what it is.",
+        )
     lines = data[:65536].decode("utf-8", "replace").lstrip("\ufeff").splitlines()
     if not lines or not lines[0].strip():
         raise DataRefused(f"{path} is empty", next_step=GET_AGAIN)
-    first = [cell.strip().strip('"') for cell in lines[0].split(",")]
+    separator = next((mark for mark in "\t;" if mark in lines[0]), ",")
+    first = [cell.strip().strip('"') for cell in lines[0].split(separator)]
     has_header = not any(_is_number(cell) for cell in first)
     if has_header:
         _require_unique(path, first)
@@ -98,11 +105,11 @@ def _read_csv(path: Path, data: bytes) -> TableFile:
     if has_header and len(lines) == 1:
         raise DataRefused(f"{path} holds a header and no rows", next_step=GET_AGAIN)
     try:
-        table = _parse(data, names, has_header, use_threads=True)
+        table = _parse(data, names, has_header, separator, use_threads=True)
     except pa.ArrowInvalid:
         # Only the parser that goes row by row can name the row.
         try:
-            table = _parse(data, names, has_header, use_threads=False)
+            table = _parse(data, names, has_header, separator, use_threads=False)
         except pa.ArrowInvalid as error:
             raise DataRefused(
                 f"{path}: {_row_of(error, has_header)}{_first_line(error)}", next_step=GET_AGAIN
@@ -110,13 +117,16 @@ def _read_csv(path: Path, data: bytes) -> TableFile:
     return TableFile(path=path, table=table, has_header=has_header, is_text=True)
 
 
-def _parse(data: bytes, names: Sequence[str], has_header: bool, *, use_threads: bool) -> pa.Table:
+def _parse(
+    data: bytes, names: Sequence[str], has_header: bool, separator: str, *, use_threads: bool
+) -> pa.Table:
     """Read every value as text: a number that cannot be read is then named with its row."""
     return pa_csv.read_csv(
         pa.BufferReader(data),
         read_options=pa_csv.ReadOptions(
             column_names=list(names), skip_rows=int(has_header), use_threads=use_threads
         ),
+        parse_options=pa_csv.ParseOptions(delimiter=separator),
         convert_options=pa_csv.ConvertOptions(
             column_types={name: pa.string() for name in names}, strings_can_be_null=False
         ),

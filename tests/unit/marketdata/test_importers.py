@@ -270,6 +270,15 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
     assert len(candles_of(tmp_path / "k.csv")) == 2
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_columns_may_be_parted_by_semicolons_or_tabs(tmp_path: Path, separator: str) -> None:
+    lines = [BINANCE_HEADER, kline(T0), kline(T0 + 60_000)]
+    path = write(tmp_path / "k.csv", *(line.replace(",", separator) for line in lines))
+    assert candles_of(path).close.tolist() == [101.0, 101.0]
+    path = write(tmp_path / "k.csv", *(line.replace(",", separator) for line in lines[1:]))
+    assert candles_of(path).ts_ms.tolist() == [T0, T0 + 60_000]
+
+
 # --- refusals ---
 
 
@@ -403,6 +412,19 @@ def test_a_text_among_numbers_is_refused_with_row_field_and_value(tmp_path: Path
     lines = [kline(T0), kline(T0 + 60_000).replace(",12.5,", ",n/a,")]
     message = refused(write(tmp_path / "k.csv", BINANCE_HEADER, *lines)).message
     assert "row 2, volume = 'n/a': is not a number" in message
+
+
+@pytest.mark.parametrize("open_", ["16537,5", "16.537,50"])
+def test_a_decimal_comma_is_refused_with_how_to_write_it(tmp_path: Path, open_: str) -> None:
+    path = write(tmp_path / "k.csv", "ts;open;high;low;close;volume", f"{T0};{open_};2;1;1;1")
+    error = refused(path)
+    assert f"row 1, open = '{open_}': is not a number" in error.message
+    assert error.next_step == "Write numbers as 16537.5, without any comma."
+
+
+def test_what_is_no_utf_8_text_is_refused_as_that(tmp_path: Path) -> None:
+    (tmp_path / "k.csv").write_text(f"{BINANCE_HEADER}\n{kline(T0)}\n", encoding="utf-16")
+    assert "is not UTF-8 text" in refused(tmp_path / "k.csv").message
 
 
 def test_a_text_among_times_is_refused_with_row_field_and_value(tmp_path: Path) -> None:
