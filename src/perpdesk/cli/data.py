@@ -24,6 +24,7 @@ from perpdesk.marketdata.candle_store import CandleStore
 from perpdesk.marketdata.importers import Imported, inspect_file
 from perpdesk.marketdata.instrument_records import day_ms
 from perpdesk.marketdata.instruments import InstrumentBook, import_exchange_answer
+from perpdesk.marketdata.same_market import require_same_market
 from perpdesk.marketdata.series import SeriesKey, WriteReport, canonical_name
 from perpdesk.marketdata.store_check import SeriesCheck, check_series, unlisted_folders
 from perpdesk.marketdata.table_files import TABLE_SUFFIXES
@@ -86,6 +87,8 @@ def import_(
             )
             bar.update(done, len(files))
     target = store()
+    for one in found:
+        require_same_market(target, one)
     reports = [_write(target, one, kind) for one in found]
     documents = [_import_document(*pair) for pair in zip(found, reports, strict=True)]
     emit(

@@ -68,6 +68,37 @@ def kline_file(
 FIVE = ("--venue", "binance", "--symbol", "BTCUSDT", "--timeframe", "5m")
 
 
+def test_prices_of_another_market_are_refused_and_nothing_is_stored(
+    run: Run, run_json: Run, tmp_path: Path
+) -> None:
+    run_json("import", kline_file(tmp_path / "k.csv", 48), *FIVE)
+    other = pd.read_csv(tmp_path / "k.csv")
+    other[["open", "high", "low", "close"]] *= 0.0625
+    other.to_csv(tmp_path / "other.csv", index=False)
+    code, _, err = run("import", tmp_path / "other.csv", *FIVE, "--kind", "mark")
+    assert code == 2
+    assert "not the prices of BTCUSDT: at 48 times they are 0.0625 times those stored" in err
+    assert "perpdesk data delete --venue binance --symbol BTCUSDT --timeframe 5m" in err
+    assert run("import", tmp_path / "other.csv", *FIVE)[0] == 2
+    assert [one["series"] for one in run_json("list")] == ["binance BTCUSDT 5m"]
+    # Mark prices some percent away are those of the same market.
+    other[["open", "high", "low", "close"]] *= 1.1 / 0.0625
+    other.to_csv(tmp_path / "other.csv", index=False)
+    assert run("import", tmp_path / "other.csv", *FIVE, "--kind", "mark")[0] == 0
+
+
+def test_a_damaged_series_is_repaired_by_importing_again(
+    run: Run, run_json: Run, tmp_path: Path, data_dir: Path
+) -> None:
+    path = kline_file(tmp_path / "k.csv", 48)
+    run_json("import", path, *FIVE)
+    (part,) = data_dir.rglob("2023-01.parquet")
+    part.write_bytes(part.read_bytes()[:-9] + b"different")
+    assert run("check")[0] == 1
+    run_json("import", path, *FIVE)
+    assert run("check")[0] == 0
+
+
 def test_import_then_list_then_check(run: Run, run_json: Run, tmp_path: Path) -> None:
     path = kline_file(tmp_path / "k.csv")
     code, out, _ = run("import", path, *FIVE)
