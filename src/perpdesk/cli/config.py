@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from perpdesk.cli.frame import REFUSED, console, emit
@@ -59,10 +60,12 @@ def show(json_output: JsonOption = False) -> None:
         table = Table(title="Settings")
         table.add_column("setting", no_wrap=True)
         for header in ("value", "from", "meaning"):
-            table.add_column(header)
+            table.add_column(header, overflow="fold")
         for row in rows:
             style = "" if row.source is Source.DEFAULT else "bold"
-            table.add_row(row.name, row.shown, row.source.value, row.description, style=style)
+            table.add_row(
+                row.name, escape(row.shown), row.source.value, row.description, style=style
+            )
         console.print(table)
 
     emit({"settings": rows}, json_output=json_output, human=human)

@@ -32,12 +32,16 @@ from perpdesk.marketdata.times import parse_utc_offset
 
 app = typer.Typer(no_args_is_help=True, help="Import, check, query and generate market data.")
 
-VenueOption = Annotated[Venue, typer.Option("--venue", help="The exchange the data came from.")]
+VenueOption = Annotated[
+    Venue, typer.Option("--venue", metavar="VENUE", help="binance, bybit or binance-spot.")
+]
 SymbolOption = Annotated[str, typer.Option("--symbol", help="As the exchange writes it: BTCUSDT.")]
 TimeframeOption = Annotated[
     str | None, typer.Option("--timeframe", help="Candle length: 1m, 5m, 1h, 1d, 1w, 1M.")
 ]
-KindOption = Annotated[DataKind, typer.Option("--kind", help="What the rows are.")]
+KindOption = Annotated[
+    DataKind, typer.Option("--kind", metavar="KIND", help="candles, mark, funding or trades.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -156,9 +160,9 @@ def list_(json_output: JsonOption = False) -> None:
 
 @app.command()
 def check(
-    venue: Annotated[Venue | None, typer.Option(help="Only this venue.")] = None,
+    venue: Annotated[Venue | None, typer.Option(metavar="VENUE", help="Only this venue.")] = None,
     symbol: Annotated[str | None, typer.Option(help="Only this symbol.")] = None,
-    kind: Annotated[DataKind | None, typer.Option(help="Only this kind.")] = None,
+    kind: Annotated[DataKind | None, typer.Option(metavar="KIND", help="Only this kind.")] = None,
     timeframe: TimeframeOption = None,
     json_output: JsonOption = False,
 ) -> None:
@@ -324,7 +328,7 @@ def delete(
     symbol: SymbolOption,
     kind: KindOption = DataKind.CANDLES,
     timeframe: TimeframeOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Delete one stored series."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,6 +18,7 @@ from perpdesk.marketdata.series import StoredSeries, WriteReport
 from perpdesk.marketdata.store_check import SeriesCheck
 
 SHOWN_GAPS = 5
+_ANY_WIDTH = 10_000
 
 
 def show_imports(found: Sequence[Imported], reports: Sequence[WriteReport]) -> None:
@@ -45,13 +46,13 @@ def show_list(found: Sequence[StoredSeries], folder: Path) -> None:
         console.print("Nothing is stored yet. Import a file (perpdesk data import --help),")
         console.print("or make a synthetic market: perpdesk data sample")
         return
-    table = Table(title=f"Market data in {folder}", box=SIMPLE_HEAD)
+    table = Table(title=f"Market data in {folder}", box=None, pad_edge=False)
     table.add_column("series", no_wrap=True)
     table.add_column("rows", justify="right", no_wrap=True)
     table.add_column("from", no_wrap=True)
     table.add_column("to", no_wrap=True)
-    table.add_column("gaps", justify="right")
-    table.add_column("source")
+    table.add_column("gaps", justify="right", no_wrap=True)
+    table.add_column("source", overflow="fold")
     for one in found:
         table.add_row(
             str(one.key),
@@ -122,12 +123,35 @@ def _show_gaps(gaps: Sequence[Gap]) -> None:
 
 
 def show_rows(result: QueryResult) -> None:
-    """Draw the rows of a query."""
+    """Draw the rows of a query: a table as wide as it has to be, or in a terminal below each other.
+
+    Nothing is cut: a table that is wider than the terminal becomes a line for each value.
+    """
     table = Table()
-    for column in result.columns:
-        table.add_column(column)
+    for place, column in enumerate(result.columns):
+        values = [row[place] for row in result.rows if row[place] is not None]
+        numbers = bool(values) and all(isinstance(value, int | float) for value in values)
+        justify: Literal["left", "right"] = "right" if numbers else "left"
+        table.add_column(escape(column), justify=justify, no_wrap=True)
     for row in result.rows:
-        table.add_row(*("" if value is None else escape(str(value)) for value in row))
-    console.print(table)
+        table.add_row(*(_cell(value) for value in row))
+    width = console.measure(table, options=console.options.update(max_width=_ANY_WIDTH)).maximum
+    if width > console.width and console.is_terminal:
+        _show_below_each_other(result)
+    else:
+        # `print` holds a table to its console's width, so a wider one needs a console of its own.
+        (console if width <= console.width else type(console)(width=width)).print(table)
     if result.is_cut:
         say(f"The first {len(result.rows):,} rows are shown; --rows shows more.")
+
+
+def _show_below_each_other(result: QueryResult) -> None:
+    longest = max(map(len, result.columns))
+    for number, row in enumerate(result.rows, 1):
+        say(f"[bold]row {number:,}[/]")
+        for column, value in zip(result.columns, row, strict=True):
+            say(f"{escape(column):<{longest}}  {_cell(value)}", indent=2)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else escape(str(value))

@@ -18,12 +18,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from datetime import date
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TextIO
 
 import typer
 from rich.console import Console
@@ -68,12 +69,15 @@ _PLACE_REFUSES: Final = (
     errno.EROFS,
 )
 _REDRAW_SECONDS: Final = 0.05
+_DOCUMENT: Final[ContextVar[TextIO | None]] = ContextVar("document", default=None)
+"""Where `--json` goes while everything else that is printed goes to stderr."""
 
 
 def emit(data: object, *, json_output: bool, human: Callable[[], None]) -> None:
     """Print `data` as one JSON document, or let `human` draw it."""
     if json_output:
-        sys.stdout.write(json.dumps(jsonable(data), indent=2, allow_nan=False) + "\n")
+        stdout = _DOCUMENT.get() or sys.stdout
+        stdout.write(json.dumps(jsonable(data), indent=2, allow_nan=False) + "\n")
     else:
         human()
 
@@ -202,7 +206,7 @@ def explain(error: BaseException) -> Failure:
         return Failure(
             exit_code=REFUSED,
             kind="UsageRefused",
-            message=error.format_message(),
+            message=error.format_message().replace("Value error, ", ""),
             next_step=f"Run '{path} --help' to see what is expected.",
         )
     if _is_validation_error(error):
@@ -225,7 +229,7 @@ def explain(error: BaseException) -> Failure:
             exit_code=REFUSED,
             kind="UsageRefused",
             message="the question was not answered, so nothing was done",
-            next_step="Answer it, or look in --help for the option that answers it beforehand.",
+            next_step="Answer it, or add --yes where nobody can.",
         )
     if isinstance(error, KeyboardInterrupt):
         return Failure(exit_code=INTERRUPTED, kind="Interrupted", message="interrupted")
@@ -265,9 +269,10 @@ def run(app: typer.Typer, args: Sequence[str]) -> int:
     rest = list(args[args.index("--") :] if "--" in args else [])
     try:
         # Typer returns the code of typer.Exit, else what the command returned.
-        result = typer.main.get_command(app).main(
-            args=options + rest, prog_name="perpdesk", standalone_mode=False
-        )
+        with _one_document(wanted="--json" in options and not {"-h", "--help"} & set(options)):
+            result = typer.main.get_command(app).main(
+                args=options + rest, prog_name="perpdesk", standalone_mode=False
+            )
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader left (`perpdesk … | head`): not an error, and nothing more can be said to it.
@@ -282,6 +287,20 @@ def run(app: typer.Typer, args: Sequence[str]) -> int:
     if result == INTERRUPTED:  # Typer turns Ctrl-C into this code by itself
         return _report(explain(KeyboardInterrupt()), json_output="--json" in options)
     return result if isinstance(result, int) else OK
+
+
+@contextmanager
+def _one_document(*, wanted: bool) -> Iterator[None]:
+    """Keep stdout for what `emit` writes: a strategy may print, and its words go to stderr."""
+    if not wanted:
+        yield
+        return
+    token = _DOCUMENT.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _DOCUMENT.reset(token)
 
 
 def _report(failure: Failure, *, json_output: bool) -> int:

@@ -34,6 +34,7 @@ class _Mount(TyperGroup):
 app = typer.Typer(
     name="perpdesk",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 2 wrong usage or refused input, 1 failure, 130 interrupted.",
 )

@@ -126,7 +126,9 @@ def check(
         list[str] | None,
         typer.Option("--param", "--params", help="A parameter, as in fast=9; repeatable."),
     ] = None,
-    venue: Annotated[Venue | None, typer.Option(help="Check on stored candles of it too.")] = None,
+    venue: Annotated[
+        Venue | None, typer.Option(metavar="VENUE", help="Check on stored candles of it too.")
+    ] = None,
     symbol: Annotated[str | None, typer.Option(help="The stored symbol.")] = None,
     timeframe: Annotated[
         str | None, typer.Option(help="Stored, or made of a shorter stored one.")

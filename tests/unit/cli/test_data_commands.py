@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from tests.unit.marketdata.rows import START_MS
 
+from perpdesk.cli.frame import console
 from perpdesk.cli.main import main
 
 Run = Callable[..., Any]
@@ -66,6 +67,35 @@ def kline_file(
 
 
 FIVE = ("--venue", "binance", "--symbol", "BTCUSDT", "--timeframe", "5m")
+
+
+WIDE = "SELECT * FROM candles ORDER BY ts_ms LIMIT 1"
+
+
+@pytest.mark.parametrize("at_a_terminal", [False, True])
+def test_no_value_of_a_query_is_cut_where_the_table_is_too_wide(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_a_terminal: bool
+) -> None:
+    run("import", kline_file(tmp_path / "k.csv"), *FIVE)
+    monkeypatch.setattr(console, "width", 80)
+    monkeypatch.setattr(console, "_force_terminal", at_a_terminal)
+    out = run("sql", WIDE)[1]
+    assert "…" not in out
+    assert "2023-01-01 00:00:00" in out
+    assert ("row 1" in out) is at_a_terminal
+    if at_a_terminal:
+        assert max(map(len, out.splitlines())) <= 80
+
+
+def test_the_list_fits_80_columns_whole(
+    run: Run, monkeypatch: pytest.MonkeyPatch, data_dir: Path
+) -> None:
+    run("sample", "--days", "2", "--seed", "7")
+    monkeypatch.setattr(console, "width", 80)
+    out = run("list")[1]
+    assert "…" not in out
+    assert "synthetic seed=7" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_prices_of_another_market_are_refused_and_nothing_is_stored(

@@ -113,6 +113,19 @@ def test_emit_lets_people_see_the_human_form(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "a table\n"
 
 
+def test_what_else_is_printed_does_not_reach_the_document(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def act() -> None:
+        print("a strategy says hello")
+        frame.emit({"price": 1}, json_output=True, human=lambda: None)
+
+    assert frame.run(app_that(act), ["go", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"price": 1}
+    assert err == "a strategy says hello\n"
+
+
 def drawn_by(console: Console, monkeypatch: pytest.MonkeyPatch, *, hidden: bool) -> str:
     monkeypatch.setattr(frame, "errors", console)
     with frame.progress("loading", hidden=hidden) as bar:
