@@ -18,6 +18,7 @@ from tests.unit.cerebro.builders import (
     Trial,
     fills,
     marks_of,
+    naive_run,
     random_trial,
     story,
 )
@@ -27,6 +28,7 @@ from perpdesk.cerebro.engine import run_queue
 from perpdesk.cerebro.execution import ExecutionBars, execution_bars
 from perpdesk.cerebro.feeds import ClosedCandle
 from perpdesk.cerebro.host import SimulationHost
+from perpdesk.domain.account import MarginMode
 from perpdesk.domain.candles import Candles, DataKind, Venue
 from perpdesk.domain.signal import PositionSide, Signal
 from perpdesk.marketdata.importers import import_file
@@ -205,3 +207,35 @@ def test_recorded_candles_give_equal_signals_events_and_ledgers(
         trial.candles = {"BTCUSDT": candles[:700]}
     host = assert_same(trial)
     assert len(fills(host)) >= 4
+
+
+@pytest.mark.recorded
+@pytest.mark.parametrize("strategy", [EmaTrend, SmartMoneyConcepts, Restless])
+@pytest.mark.parametrize("margin_mode", list(MarginMode))
+def test_recorded_bars_that_are_skipped_change_nothing(
+    strategy: type[SignalStrategy],
+    margin_mode: MarginMode,
+    recorded: tuple[Candles, Candles, Candles, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    candles, fine, mark, funding = recorded
+    parameters: Any = strategy.Params()
+    trial = Trial(
+        candles={"BTCUSDT": candles},
+        execution={"BTCUSDT": execution_bars(fine, mark=mark, funding=funding)},
+        strategy=strategy,
+        parameters=parameters,
+        settings=ExchangeSettings(
+            initial_capital=D(10_000),
+            leverage=D(40),
+            margin_mode=margin_mode,
+            slippage=FixedSlippage(D(2)),
+            max_volume_share=D("0.001"),
+        ),
+        sizing=PercentRisk(D(4)),
+    )
+    naive, _ = naive_run(trial, monkeypatch)
+    quick = trial.run()
+    assert story(quick.events) == story(naive.events)
+    assert quick.exchange.ledger.entries == naive.exchange.ledger.entries
+    assert len(fills(quick)) > 10

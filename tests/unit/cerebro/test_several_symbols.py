@@ -1,0 +1,117 @@
+"""Several symbols on one account do not disturb one another where margin is plenty."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.unit.cerebro.builders import (
+    M15,
+    T0,
+    D,
+    Restless,
+    Trial,
+    fills,
+    flat,
+    marks_of,
+    random_trial,
+    told,
+    walk,
+)
+
+from perpdesk.cerebro.execution import execution_bars
+from perpdesk.domain.account import MarginMode
+from perpdesk.domain.candles import MINUTE_MS
+from perpdesk.domain.events import OrderFilled
+from perpdesk.simulation.settings import ExchangeSettings
+from perpdesk.trading.sizing import FixedQuantity
+
+
+def roomy(seed: int, symbols: int) -> Trial:
+    """A market of several symbols, and more capital than they can ever use."""
+    trial = random_trial(seed, symbols=symbols)
+    trial.settings = ExchangeSettings(
+        initial_capital=D(10**8), leverage=D(5), margin_mode=MarginMode.ISOLATED
+    )
+    trial.sizing = FixedQuantity(D("1.5"))
+    trial.parameters = Restless.Params(seed=seed, often=0.4)
+    return trial
+
+
+def deeds(found: list[OrderFilled], symbol: str) -> list[Any]:
+    return [
+        (fill.ts_ms, fill.side, fill.quantity, fill.price, fill.fee, fill.realized_pnl)
+        for fill in found
+        if fill.symbol == symbol
+    ]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_symbol_trades_as_if_it_were_alone(seed: int) -> None:
+    together = roomy(seed + 700, 3)
+    # One symbol has a hole of several strategy bars, so that only the others move there.
+    (hole,) = [name for name in together.candles if name == "ETHUSDT"]
+    bars = together.candles[hole]
+    keep = [row for row in range(len(bars)) if not 40 <= row < 55]
+    columns: dict[str, Any] = {name: column[keep] for name, column in bars.columns()}
+    together.candles[hole] = replace(bars, ts_ms=bars.ts_ms[keep], **columns)
+    found = fills(together.run())
+    for symbol in together.candles:
+        alone = replace(
+            together,
+            candles={symbol: together.candles[symbol]},
+            execution={symbol: together.execution[symbol]},
+        )
+        assert deeds(fills(alone.run()), symbol) == deeds(found, symbol)
+        assert deeds(found, symbol)
+
+
+def test_a_signal_of_one_symbol_is_not_repeated_when_only_another_moves() -> None:
+    # BTCUSDT stands still from 00:15 on, while ETHUSDT goes on.
+    btc, eth = flat(1, timeframe=M15), flat(6, timeframe=M15, symbol="ETHUSDT")
+    trial = Trial(
+        candles={"BTCUSDT": btc, "ETHUSDT": eth},
+        execution={
+            name: execution_bars(candles, mark=None, funding=None)
+            for name, candles in (("BTCUSDT", flat(6, timeframe=M15)), ("ETHUSDT", eth))
+        },
+        parameters=told({0: (1, 50, 500)}),
+    )
+    host = trial.run()
+    asked = [one.signal.symbol for one in host.desk.pending.records.values()]
+    assert asked == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_two_signals_of_one_bar_are_both_filled_at_the_next_open() -> None:
+    eth = walk(9, 6, symbol="ETHUSDT")
+    trial = Trial(
+        candles={"BTCUSDT": flat(6), "ETHUSDT": eth},
+        execution={
+            "BTCUSDT": execution_bars(flat(6), mark=None, funding=None),
+            "ETHUSDT": execution_bars(eth, mark=marks_of(eth, 1), funding=None),
+        },
+        parameters=told({2: (1, 50, 500)}),
+    )
+    entries = fills(trial.run())[:2]
+    assert [(one.symbol, one.ts_ms) for one in entries] == [
+        ("BTCUSDT", T0 + 15 * MINUTE_MS),
+        ("ETHUSDT", T0 + 15 * MINUTE_MS),
+    ]
+    assert float(entries[1].price) == eth.open[3]
+
+
+def test_margin_that_one_symbol_binds_is_not_there_for_the_other() -> None:
+    # 100 of capital at 1x: the first entry takes 60, the second of 60 finds 40.
+    trial = Trial(
+        candles={"BTCUSDT": flat(8), "ETHUSDT": flat(8, symbol="ETHUSDT")},
+        execution={
+            name: execution_bars(flat(8, symbol=name), mark=None, funding=None)
+            for name in ("BTCUSDT", "ETHUSDT")
+        },
+        parameters=told({1: (1, 50, 500)}),
+        sizing=FixedQuantity(D("0.6")),
+        settings=ExchangeSettings(initial_capital=D(100)),
+    )
+    host = trial.run()
+    assert [one.symbol for one in fills(host)] == ["BTCUSDT", "BTCUSDT"]
+    (refused,) = host.desk.refusals
+    assert (refused.symbol, refused.code) == ("ETHUSDT", "-2019")
