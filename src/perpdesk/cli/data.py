@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from perpdesk.cli.data_tables import (
     show_rows,
 )
 from perpdesk.cli.frame import FAILED, data_dir, emit, progress
-from perpdesk.domain.candles import Candles, DataKind, FundingRates, Timeframe, Venue
+from perpdesk.domain.candles import DAY_MS, Candles, DataKind, FundingRates, Timeframe, Venue
 from perpdesk.domain.errors import DataRefused, UsageRefused
 from perpdesk.marketdata.aggregation import aggregate_counted, can_aggregate
 from perpdesk.marketdata.candle_store import CandleStore
@@ -210,6 +211,10 @@ def resample(
     json_output: JsonOption = False,
 ) -> None:
     """Make longer candles out of stored shorter ones, and store them."""
+    if kind not in (DataKind.CANDLES, DataKind.MARK):
+        raise UsageRefused(
+            f"{kind} is not made of candles", next_step="Give --kind candles or --kind mark."
+        )
     target, symbol, longer = store(), symbol.upper(), Timeframe.parse(timeframe)
     lower = _lower_timeframe(target, venue, symbol, kind, longer, source)
     if not replace and target.has(venue, symbol, kind, longer):
@@ -277,13 +282,20 @@ def sql(
     result = run_sql(store(), query, max_rows=None if json_output else rows)
 
     documents: list[dict[str, object]] = [
-        dict(zip(result.columns, row, strict=True)) for row in result.rows
+        dict(zip(result.columns, map(_in_utc, row), strict=True)) for row in result.rows
     ]
     emit(
         documents,
         json_output=json_output,
         human=lambda: show_rows(result),
     )
+
+
+def _in_utc(value: object) -> object:
+    """Return a time of the store with its zone, which DuckDB leaves out."""
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value
 
 
 @app.command()
@@ -303,8 +315,13 @@ def sample(
     """
     from perpdesk.marketdata.sample import generate_market, write_sample
 
+    start_ms = _day(start)
+    if start_ms + days * DAY_MS > now_ms():
+        raise UsageRefused(
+            f"{days} days from {start} are not over yet", next_step="Choose an earlier --start."
+        )
     market = generate_market(
-        seed, start_ms=_day(start), days=days, timeframe=Timeframe.parse(timeframe)
+        seed, start_ms=start_ms, days=days, timeframe=Timeframe.parse(timeframe)
     )
     target = CandleStore(into / "candles") if into is not None else store()
     reports = write_sample(target, seed, market)

@@ -98,6 +98,26 @@ def test_the_list_fits_80_columns_whole(
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_times_of_a_query_carry_their_zone_in_json(run: Run, run_json: Run, tmp_path: Path) -> None:
+    run("import", kline_file(tmp_path / "k.csv"), *FIVE)
+    (row,) = run_json("sql", WIDE)
+    assert row["time"] == "2023-01-01T00:00:00+00:00"
+
+
+def test_a_sample_of_the_future_is_refused(run: Run, data_dir: Path) -> None:
+    code, _, err = run("sample", "--start", "2250-01-01")
+    assert code == 2
+    assert "120 days from 2250-01-01 are not over yet" in err
+    assert not data_dir.exists()
+
+
+def test_funding_is_not_resampled(run: Run) -> None:
+    where = ("--venue", "binance", "--symbol", "BTCUSDT", "--timeframe", "1h")
+    code, _, err = run("resample", *where, "--kind", "funding")
+    assert code == 2
+    assert "funding is not made of candles" in err
+
+
 def test_prices_of_another_market_are_refused_and_nothing_is_stored(
     run: Run, run_json: Run, tmp_path: Path
 ) -> None:
@@ -275,7 +295,7 @@ def test_sql_answers_as_table_and_as_json(run: Run, run_json: Run, tmp_path: Pat
     run("import", kline_file(tmp_path / "k.csv"), *FIVE)
     query = "SELECT symbol, count(*) AS n, min(time) AS first FROM candles GROUP BY symbol"
     assert run_json("sql", query) == [
-        {"symbol": "BTCUSDT", "n": 24, "first": "2023-01-01T00:00:00"}
+        {"symbol": "BTCUSDT", "n": 24, "first": "2023-01-01T00:00:00+00:00"}
     ]
     assert "BTCUSDT" in run("sql", query)[1]
     assert "The first 2 rows are shown" in run("sql", "SELECT * FROM candles", "--rows", "2")[1]
