@@ -1,5 +1,6 @@
 """Before a run: find the data it needs, say in words what is missing or dirty, and load it."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -118,9 +119,14 @@ class Preflight:
         until = "the end" if wanted_end is None else utc_text(wanted_end)
         wanted = f"{begin} to {until}"
         symbols = ", ".join(self.spec.symbols)
+        there = "; ".join(refused) or "nothing that all symbols have in common"
+        if wanted_start is None and wanted_end is None and refused:
+            raise DataRefused(
+                f"the stored candles of {symbols} hold no whole {self.timeframe} candle: {there}",
+                next_step="Import more, or choose a shorter timeframe.",
+            )
         raise DataRefused(
-            f"no stored candles of {symbols} cover {wanted}; stored: "
-            f"{'; '.join(refused) or 'nothing that all symbols have in common'}",
+            f"no stored candles of {symbols} cover {wanted}; stored: {there}",
             next_step="Choose --start and --end within what is stored, or import more.",
         )
 
@@ -136,10 +142,13 @@ class Preflight:
         candles = [one for one in stored if one.symbol == symbol and one.kind is DataKind.CANDLES]
         venue = self.spec.venue.value
         if not candles:
+            known = sorted({one.symbol for one in stored})
+            similar = difflib.get_close_matches(symbol.upper(), known, n=1)
+            hint = f"Did you mean {similar[0]}? Else import some" if similar else "Import some"
             raise DataRefused(
                 f"no candles of {symbol} on {venue} are stored in {self.store.root}",
-                next_step=f"Import some: perpdesk data import FILE --venue {venue} --symbol "
-                f"{symbol} --timeframe 5m",
+                next_step=f"{hint}: perpdesk data import FILE --venue {venue} --symbol "
+                f"{symbol.upper()} --timeframe 5m",
             )
         wanted = self.spec.execution_timeframe
         fitting = [

@@ -104,7 +104,7 @@ def run(
     given: dict[str, Any] = {
         "window": window,
         "venue": venue,
-        "symbols": tuple(symbol) if symbol else None,
+        "symbols": tuple(one.upper() for one in symbol or ()) or None,
         "strategy": strategy,
         "timeframe": timeframe,
         "execution_timeframe": execution_timeframe,
@@ -262,6 +262,10 @@ def _shown(name: str, value: float | None) -> str:
         return "–"
     if name in _FRACTIONS:
         return f"{value:.2%}"
+    if name.endswith("_ms"):
+        from perpdesk.marketdata.gaps import utc_text
+
+        return utc_text(int(value))
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 

@@ -139,6 +139,18 @@ def test_another_venue_s_candles_are_not_taken(store: CandleStore) -> None:
     assert "--venue binance --symbol BTCUSDT" in error.next_step
 
 
+def test_a_symbol_that_is_written_otherwise_brings_a_hint(store: CandleStore) -> None:
+    store.write_candles(days(1, M5))
+    assert refused(store, symbols="btcusdt").next_step.startswith("Did you mean BTCUSDT?")
+    assert refused(store, symbols="DOGEUSDC").next_step.startswith("Import some")
+
+
+def test_a_range_too_short_for_one_candle_is_refused_in_words(store: CandleStore) -> None:
+    store.write_candles(days(3, M5))
+    error = refused(store, timeframe="1w")
+    assert "of BTCUSDT hold no whole 1w candle: 5m from 2023-11-15 00:00" in error.message
+
+
 # Mark.
 
 

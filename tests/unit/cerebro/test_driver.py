@@ -10,7 +10,7 @@ from perpdesk.cerebro.execution import ExecutionBars
 from perpdesk.cerebro.host import SimulationHost
 from perpdesk.domain.account import AccountState
 from perpdesk.domain.candles import Venue
-from perpdesk.domain.events import BarClosed
+from perpdesk.domain.events import BarClosed, CommandRejected
 
 _SEEDS = range(12)
 
@@ -92,3 +92,16 @@ def test_the_account_between_bars_is_that_of_a_run_that_skips_none(
     seen = made[0].accounts
     assert len(seen) > 10
     assert seen == {close_ms: naive.accounts[close_ms] for close_ms in seen}
+
+
+@pytest.mark.parametrize("symbols", [1, 3])
+@pytest.mark.parametrize("seed", range(8))
+def test_the_desk_never_cancels_what_is_not_open_nor_reduces_what_is_not_held(
+    seed: int, symbols: int
+) -> None:
+    host = random_trial(seed + 800, symbols=symbols).run()
+    assert [event for event in host.events if isinstance(event, CommandRejected)] == []
+    assert [one for one in host.desk.refusals if "reduce" in one.reason] == []
+    assert host.desk.pending.records
+    assert all(not entries for entries in host.desk.entries.values())
+    assert all(not held for held in host.desk.positions.values())

@@ -140,7 +140,7 @@ def test_a_tier_that_is_asked_for_wins_over_the_commission_of_the_settings(
 
 
 def test_several_symbols_share_one_account(capsys: Printed) -> None:
-    document = answer(capsys, "run", *BASE, "--symbol", "ETHUSDT")
+    document = answer(capsys, "run", *BASE, "--symbol", "ethusdt")
     assert Path(document["result_path"]).name.startswith("BTCUSDT+ETHUSDT_ema_trend_1h_")
     with Path(document["artifacts_dir"], "fills.csv").open() as file:
         fills = list(csv.DictReader(file))
