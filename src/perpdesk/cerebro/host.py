@@ -27,9 +27,10 @@ class ExchangeView:
         """Return the quote an entry may bind in place of what it replaces.
 
         The desk closes an opposite position of `symbol` first and cancels what still works there,
-        so the margin of both is free again.
+        so the margin of both is free again. What market orders of other symbols are about to bind
+        at the next open is not.
         """
-        free = self._exchange.accounting.free_for_orders()
+        free = self._exchange.accounting.free_for_orders() - self._about_to_be_bound(symbol)
         state = self._exchange.symbols[symbol]
         free += sum((order.reserved for order in state.orders.values()), ZERO)
         if not state.signed_quantity:
@@ -38,6 +39,21 @@ class ExchangeView:
         if state.margin_mode is MarginMode.ISOLATED:
             return free + state.isolated_margin + margin.unrealized
         return free + margin.initial
+
+    def _about_to_be_bound(self, symbol: str) -> Decimal:
+        cost, now_ms = ZERO, self._exchange.now_ms
+        for other in self._exchange.symbols.values():
+            for order in other.orders.values() if other.symbol != symbol else ():
+                if order.is_market and not order.request.reduce_only:
+                    side = order.request.side
+                    cost += self._exchange.accounting.cost_of(
+                        other,
+                        side,
+                        other.opening_quantity(side, order.leaves),
+                        other.last_price,
+                        now_ms,
+                    )
+        return cost
 
     def last_price(self, symbol: str) -> Decimal:
         """Return the latest price of a symbol."""

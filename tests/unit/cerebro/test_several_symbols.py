@@ -1,6 +1,7 @@
 """Several symbols on one account do not disturb one another where margin is plenty."""
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -99,19 +100,36 @@ def test_two_signals_of_one_bar_are_both_filled_at_the_next_open() -> None:
     assert float(entries[1].price) == eth.open[3]
 
 
-def test_margin_that_one_symbol_binds_is_not_there_for_the_other() -> None:
-    # 100 of capital at 1x: the first entry takes 60, the second of 60 finds 40.
+def two(sizing: Decimal, later: int) -> Trial:
+    """Two symbols at 100 with 100 of capital at 1x; ETHUSDT asks `later` bars after BTCUSDT."""
+    names = ("BTCUSDT", "ETHUSDT")
     trial = Trial(
-        candles={"BTCUSDT": flat(8), "ETHUSDT": flat(8, symbol="ETHUSDT")},
+        candles={name: flat(8, symbol=name) for name in names},
         execution={
-            name: execution_bars(flat(8, symbol=name), mark=None, funding=None)
-            for name in ("BTCUSDT", "ETHUSDT")
+            name: execution_bars(flat(8, symbol=name), mark=None, funding=None) for name in names
         },
         parameters=told({1: (1, 50, 500)}),
-        sizing=FixedQuantity(D("0.6")),
+        sizing=FixedQuantity(sizing),
         settings=ExchangeSettings(initial_capital=D(100)),
     )
-    host = trial.run()
-    assert [one.symbol for one in fills(host)] == ["BTCUSDT", "BTCUSDT"]
-    (refused,) = host.desk.refusals
-    assert (refused.symbol, refused.code) == ("ETHUSDT", "-2019")
+    keep = slice(later, None)
+    trial.candles["ETHUSDT"] = trial.candles["ETHUSDT"][keep]
+    return trial
+
+
+@pytest.mark.parametrize("later", [0, 2])
+def test_margin_that_one_symbol_binds_is_not_there_for_the_other(later: int) -> None:
+    host = two(D("0.6"), later).run()
+    assert host.desk.refusals == []
+    first, second = fills(host)[:2]
+    assert (first.symbol, first.quantity) == ("BTCUSDT", D("0.6"))
+    # 60 and a fee of 0.03 are bound or about to be: 39.97 / 1.002 / 100.
+    assert (second.symbol, second.quantity) == ("ETHUSDT", D("0.398"))
+
+
+def test_where_nothing_is_left_the_later_signal_is_denied_and_says_so() -> None:
+    host = two(D("0.99"), 0).run()
+    states = [one.state.value for one in host.desk.pending.records.values()]
+    assert states == ["CONFIRMED", "DENIED"]
+    (denied,) = [one.reason for one in host.desk.pending.records.values() if one.reason]
+    assert "smallest legal order of 0.05" in denied
