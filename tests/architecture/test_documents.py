@@ -8,8 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import typer
+import yaml
 
+from perpdesk.backtest.artifacts import (
+    CURVE_COLUMNS,
+    EQUITY_COLUMNS,
+    FILL_COLUMNS,
+    FUNDING_COLUMNS,
+)
+from perpdesk.backtest.spec import RunSpec, read_spec
 from perpdesk.cli.main import app
+from perpdesk.reports.round_trip import TRADE_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,6 +97,37 @@ def test_every_make_target_in_the_documents_exists() -> None:
         for line in fenced_lines(document.read_text(encoding="utf-8")):
             if match := re.match(r"\s*(?:\$ )?make ([a-z]+)", line):
                 assert match.group(1) in targets, f"{document.relative_to(ROOT)}: {line}"
+
+
+def yaml_blocks(name: str) -> list[dict[str, Any]]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    found = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return [yaml.safe_load(block) for block in found]
+
+
+def test_every_run_in_the_documents_is_one_and_the_guide_names_every_field() -> None:
+    (example,) = yaml_blocks("README.md")
+    (every_field,) = yaml_blocks("docs/runs.md")
+    assert read_spec(example, origin="README.md").window == "hygiene"
+    assert read_spec(every_field, origin="docs/runs.md").window == "hygiene"
+    assert set(every_field) == set(RunSpec.model_fields)
+
+
+def test_the_guide_names_every_column_of_every_table() -> None:
+    text = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
+    told = {
+        block.split(".csv")[0]: block for block in re.findall(r"^\*\*`(.*?)\n\n", text, re.S | re.M)
+    }
+    tables = {
+        "trades": TRADE_COLUMNS,
+        "fills": FILL_COLUMNS,
+        "funding": FUNDING_COLUMNS,
+        "account_curve": CURVE_COLUMNS,
+        "equity": EQUITY_COLUMNS,
+    }
+    assert set(told) == set(tables)
+    for name, columns in tables.items():
+        assert set(columns) == set(re.findall(r"`([a-z_]+)`", told[name])) & set(columns)
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:
