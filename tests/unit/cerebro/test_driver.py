@@ -105,3 +105,17 @@ def test_the_desk_never_cancels_what_is_not_open_nor_reduces_what_is_not_held(
     assert host.desk.pending.records
     assert all(not entries for entries in host.desk.entries.values())
     assert all(not held for held in host.desk.positions.values())
+
+
+@pytest.mark.parametrize("horizon", [1, 7])
+@pytest.mark.parametrize("symbols", [1, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_it_does_not_matter_how_far_the_driver_looks_at_once(
+    seed: int, symbols: int, horizon: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = random_trial(seed + 900, symbols=symbols)
+    naive, _ = naive_run(trial, monkeypatch)
+    monkeypatch.setattr("perpdesk.cerebro.driver._HORIZON", horizon)
+    quick = trial.run()
+    assert story(quick.events) == story(naive.events)
+    assert quick.desk.pending.records == naive.desk.pending.records
