@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from tests.conftest import ROOT
 from tests.unit.trading.builders import D
 
 from perpdesk.backtest.spec import RunSpec, load_spec_values, parse_moment, read_spec
@@ -137,3 +139,12 @@ def test_yaml_dates_times_and_lists_are_read_as_they_look(tmp_path: Path) -> Non
     assert read.symbols == ("A", "B")
     assert read.range_ms == (JANUARY_2, JANUARY_2 + 86_400_000)
     assert read.leverage == D("2.5")
+
+
+def test_the_documented_spec_is_valid_and_names_every_field() -> None:
+    page = (ROOT / "docs/runs.md").read_text()
+    text = page.split("```yaml\n", 1)[1].split("```", 1)[0]
+    values = yaml.safe_load(text)
+    read = read_spec(values, origin="docs/runs.md")
+    assert set(values) == set(RunSpec.model_fields)
+    assert read.range_ms[1] == parse_moment("2023-09-01")
