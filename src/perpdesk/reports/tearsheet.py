@@ -49,6 +49,7 @@ def render_tearsheet(report: TearsheetData) -> str:
         costs=sections.costs_table(report),
         exits=sections.exits_table(report),
         sides=sections.sides_table(report.metrics),
+        symbols=sections.symbols_section(report),
         metrics=sections.metrics_tables(report.metrics),
         provenance=header.provenance(report),
         attribution=text(" ".join(_asset("lightweight-charts.NOTICE.txt").split()))

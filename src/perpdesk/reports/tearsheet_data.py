@@ -48,10 +48,15 @@ class TearsheetData:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
+def symbols_of(data: TearsheetData) -> list[str]:
+    """Return the symbols of the run, those with candles first."""
+    symbols = list(data.candles)
+    return symbols + sorted({trip.symbol for trip in data.trips} - set(symbols))
+
+
 def payload_of(data: TearsheetData) -> dict[str, Any]:
     """Return the columns of the charts and of the trade table, ready for JSON."""
-    symbols = list(data.candles)
-    symbols += sorted({trip.symbol for trip in data.trips} - set(symbols))
+    symbols = symbols_of(data)
     return {
         "quote": data.quote,
         "symbols": symbols,

@@ -11,9 +11,9 @@ from perpdesk.reports.catalog import BY_PATH, CATALOG
 from perpdesk.reports.markup import bar_cell, cell, row_head, table, text
 from perpdesk.reports.metrics import Metrics
 from perpdesk.reports.round_trip import RoundTrip
-from perpdesk.reports.tearsheet_data import TRADES, TearsheetData
+from perpdesk.reports.tearsheet_data import TRADES, TearsheetData, symbols_of
 from perpdesk.reports.tearsheet_svg import histogram, scatter
-from perpdesk.reports.trade_statistics import TradeStatistics
+from perpdesk.reports.trade_statistics import TradeStatistics, columns_of, trade_statistics
 
 _MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()  # noqa: SIM905
 
@@ -173,6 +173,9 @@ _SIDE_ROWS: Final = (
 )
 
 
+_SYMBOL_COLUMNS: Final = ("trade_count", "win_rate", "profit_factor", "average_r_multiple")
+
+
 def sides_table(metrics: Metrics) -> str:
     """Return long and short beside all trades."""
     sides = (metrics.all_trades, metrics.long_trades, metrics.short_trades)
@@ -184,6 +187,24 @@ def sides_table(metrics: Metrics) -> str:
     listed = [[row_head(_entry_label(name)), *_side_cells(name, sides)] for name in _SIDE_ROWS]
     rows = [listed[0], rows[0], *listed[1:], *rows[1:]]
     return table(["", "All", "Long", "Short"], rows, caption="Long and short apart", kind="sides")
+
+
+def symbols_section(data: TearsheetData) -> str:
+    """Return what each symbol brought; nothing where there is one alone."""
+    symbols = symbols_of(data)
+    if len(symbols) < 2:
+        return ""
+    rows = []
+    for symbol in symbols:
+        trips = [trip for trip in data.trips if trip.symbol == symbol]
+        found = trade_statistics(columns_of(trips))
+        listed = [one for name in _SYMBOL_COLUMNS for one in _side_cells(name, [found])]
+        amounts = (_side_amount(found.funding), _side_amount(found.net_pnl))
+        rows.append([row_head(symbol), *listed, cell(fmt.amount(found.fees)), *amounts])
+    heads = [_entry_label(name) for name in _SYMBOL_COLUMNS]
+    header = ["Symbol", *heads, "Fees", "Funding", f"Net, {data.quote}"]
+    listed_rows = table(header, rows, caption="What each symbol brought", kind="sides")
+    return f'<section id="symbols"><h2>By symbol</h2>{listed_rows}</section>'
 
 
 def _side_amount(value: float) -> str:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
@@ -162,6 +163,19 @@ def test_every_section_is_there() -> None:
     elements = Page(render_tearsheet(report_of())).elements
     identities = [attributes.get("id") for tag, attributes in elements if tag == "section"]
     assert identities == SECTIONS
+
+
+def test_several_symbols_are_told_apart() -> None:
+    alone = report_of()
+    other = [replace(trip, symbol="ETHUSDT") for trip in alone.trips[:2]]
+    page = render_tearsheet(report_of(trips=[*other, *alone.trips[2:]]))
+    section = page[page.index('<section id="symbols">') :].partition("</section>")[0]
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in section.split("<tr>")]
+    rows = {row[0]: [*row[1:4], *row[5:]] for row in cells if row}
+    # Each trade pays 0.1 of fees and 0.01 of funding: 5.89 and -2.11; then 0.89, 5.89, -2.11, 0.89.
+    assert rows["ETHUSDT"] == ["2", "50.00 %", "2.79", "0.2000", "−0.0200", "+3.78"]
+    assert rows["BTCUSDT"] == ["4", "75.00 %", "3.64", "0.4000", "−0.0400", "+5.56"]
+    assert 'id="symbols"' not in render_tearsheet(alone)
 
 
 def test_every_metric_stands_on_the_page_as_it_was_measured() -> None:
