@@ -55,7 +55,7 @@ def list_(json_output: JsonOption = False) -> None:
 def _show_list(infos: Sequence[StrategyInfo]) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("strategy", "from", "timeframes", "what it does"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title == "strategy")
     for info in infos:
         if info.error is None:
             frames = ", ".join(info.timeframes) or "any"
