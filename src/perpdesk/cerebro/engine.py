@@ -81,12 +81,17 @@ class DeskCerebro(bt.Cerebro):
         strategy = runstrats[0]
         busy = self._timers or self._timerscheat or self.runwriters or self.p.cheat_on_open
         watched = list(strategy.analyzers) or list(strategy.observers)
-        return (
-            isinstance(strategy, ArrayStrategy)
-            and type(strategy).next is ArrayStrategy.next
-            and type(strategy).generate_signal is ArrayStrategy.generate_signal
-            and not (busy or watched or strategy._lineiterators[bt.LineIterator.IndType])
+        return _builds_by_the_book(type(strategy)) and not (
+            busy or watched or strategy._lineiterators[bt.LineIterator.IndType]
         )
+
+
+def _builds_by_the_book(strategy: type[SignalStrategy]) -> bool:
+    return (
+        issubclass(strategy, ArrayStrategy)
+        and strategy.next is ArrayStrategy.next
+        and strategy.generate_signal is ArrayStrategy.generate_signal
+    )
 
 
 def _require_enough(strategy: SignalStrategy) -> None:
@@ -181,7 +186,13 @@ def _run(
 
 
 def _checked(plan: StrategyPlan, feed: Any, broker: Any) -> Callable[[Any], None]:
-    """Return the sink of a strategy: it passes on signals of the strategy's own symbol and bar."""
+    """Return the sink of a strategy: it passes on signals of the strategy's own symbol and bar.
+
+    What the array base class builds by itself needs no check.
+    """
+    if _builds_by_the_book(plan.strategy):
+        passed: Callable[[Any], None] = broker.on_signal
+        return passed
     context = plan.context
 
     def sink(signal: Any) -> None:
