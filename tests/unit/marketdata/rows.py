@@ -59,7 +59,7 @@ def make_trades(count: int = 5, *, start_ms: int = START_MS, first_id: int = 1) 
         symbol="BTCUSDT",
         ts_ms=start_ms + numbers // 2,
         trade_id=first_id + numbers,
-        price=100.0 + numbers,
+        price=100.0 + numbers.astype(np.float64),
         quantity=np.full(count, 0.5),
         is_buyer_maker=numbers % 2 == 0,
     )

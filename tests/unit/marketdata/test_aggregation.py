@@ -1,6 +1,7 @@
 """Longer candles agree with pandas, with the exchanges' own, and with the calendar."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,10 +46,8 @@ def test_a_period_that_began_before_the_data_is_left_out() -> None:
 def test_a_hole_inside_a_period_is_counted_and_a_period_without_bars_is_not_invented() -> None:
     whole = make_candles(12 * 6)
     kept = np.r_[0:5, 8:14, 36:72]
-    holed = make_candles(
-        len(kept),
-        **{"ts_ms": whole.ts_ms[kept]} | {name: values[kept] for name, values in whole.columns()},
-    )
+    columns: dict[str, Any] = {name: values[kept] for name, values in whole.columns()}
+    holed = make_candles(len(kept), ts_ms=whole.ts_ms[kept], **columns)
     found = aggregate_counted(holed, H1)
     hours = (found.candles.ts_ms - START_MS) // HOUR_MS
     assert hours.tolist() == [0, 1, 3, 4, 5]

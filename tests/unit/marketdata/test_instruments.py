@@ -32,7 +32,7 @@ def test_binance_btcusdt_of_2025_is_what_the_exchange_answered() -> None:
     assert (one.base, one.quote) == ("BTC", "USDT")
     assert (one.tick_size, one.step_size, one.min_quantity) == (D("0.1"), D("0.001"), D("0.001"))
     assert one.min_notional == 100
-    assert (one.max_limit_quantity, one.max_market_quantity) == (1000, 120)
+    assert (one.max_limit_quantity, one.max_market_quantity) == (D(1000), D(120))
     assert one.price_band_rate == D("0.05")
     assert one.liquidation_fee_rate == D("0.0125")
     assert one.funding_interval_ms == 28_800_000
@@ -44,8 +44,8 @@ def test_binance_tiers_of_2024_are_what_the_exchange_answered() -> None:
     one = BOOK.as_of(Venue.BINANCE, "BTCUSDT", day_ms("2024-11-01"))
     assert one.tiers_observed_ms == day_ms("2024-10-24")
     third = one.tiers[2]
-    assert (third.floor, third.cap, third.max_leverage) == (600_000, 3_000_000, 75)
-    assert (third.maintenance_rate, third.deduction) == (D("0.0065"), 950)
+    assert (third.floor, third.cap, third.max_leverage) == (D(600_000), D(3_000_000), D(75))
+    assert (third.maintenance_rate, third.deduction) == (D("0.0065"), D(950))
     # 1,000,000 of notional: 50,000 x 0.4 % + 550,000 x 0.5 % + 400,000 x 0.65 % = 5,550
     tier = one.tier_for(D(1_000_000))
     assert D(1_000_000) * tier.maintenance_rate - tier.deduction == 5550
@@ -225,7 +225,7 @@ def test_an_imported_answer_is_found_beside_the_snapshot(tmp_path: Path) -> None
     one = InstrumentBook.load(tmp_path / "data").as_of(
         Venue.BYBIT, "PEPEUSDT", day_ms("2026-02-10")
     )
-    assert (one.tick_size, one.step_size, one.max_market_quantity) == (D("0.01"), 10, 700)
+    assert (one.tick_size, one.step_size, one.max_market_quantity) == (D("0.01"), D(10), D(700))
     assert (one.price_band_rate, one.funding_interval_ms) == (D("0.15"), 4 * 3_600_000)
     assert "no margin tiers are known: a cautious table stands in" in one.note
     assert one.tiers[0].max_leverage == 20

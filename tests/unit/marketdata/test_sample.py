@@ -91,7 +91,7 @@ def test_volatility_clusters_tails_are_fat_and_volume_follows(symbol: str) -> No
 
 def test_symbols_move_together_but_not_in_lockstep() -> None:
     moves = [returns_of(series.candles) for series in MARKET.values()]
-    correlations = np.corrcoef(moves)[np.triu_indices(3, 1)]
+    correlations = np.asarray(np.corrcoef(moves))[np.triu_indices(3, 1)]
     assert (correlations > 0.4).all()
     assert (correlations < 0.95).all()
 
@@ -160,4 +160,4 @@ def test_what_cannot_be_made_is_refused() -> None:
         generate_market(7, symbols=["PEPEUSDT"])
     for options in ({"days": 0}, {"start_ms": START_MS + 1}, {"timeframe": Timeframe.parse("1d")}):
         with pytest.raises(UsageRefused, match="begins at midnight UTC"):
-            generate_market(7, **options)  # type: ignore[arg-type]
+            generate_market(7, **options)

@@ -15,7 +15,8 @@ SECONDS = T0 // 1000
 
 def read(values: Any, kind: Any = None, **options: Any) -> list[int]:
     column = pa.chunked_array([pa.array(values, kind)])
-    return utc_ms(column, path="a.csv", field="time", **options).tolist()
+    times: list[int] = utc_ms(column, path="a.csv", field="time", **options).tolist()
+    return times
 
 
 @pytest.mark.parametrize(
