@@ -293,7 +293,7 @@ BAD_PLUGINS = {
             "    return SignalArrays(side=ahead.astype(np.int8))",
             base="ArrayStrategy",
         ),
-        ["the look-ahead test failed, so the result means nothing", "--allow-lookahead"],
+        ["the look-ahead test failed, the result means nothing", "--allow-lookahead"],
     ),
 }
 

@@ -40,7 +40,7 @@ class BacktestService:
             ran = time.perf_counter()
             if not (result.verdict.passed or allow_lookahead):
                 raise StrategyFailed(
-                    f"the look-ahead test failed, so the result means nothing: {result.verdict.text}",
+                    f"the look-ahead test failed, the result means nothing: {result.verdict.text}",
                     next_step="Correct it, or keep the run, marked, with --allow-lookahead.",
                 )
             seconds = {"run": round(ran - began, 3)}

@@ -1,6 +1,7 @@
 """The terminal's root: `perpdesk`, its global options, and which file holds which commands."""
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -76,4 +77,7 @@ def root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an old terminal shows ? for what it cannot show
+            stream.reconfigure(errors="replace")
     return frame.run(app, sys.argv[1:] if argv is None else argv)

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +99,14 @@ def test_the_list_fits_80_columns_whole(
     assert "…" not in out
     assert "synthetic seed=7" in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_terminal_without_unicode_is_no_failure(data_dir: Path) -> None:
+    env = {**os.environ, "DATA_DIR": str(data_dir), "PYTHONIOENCODING": "ascii"}
+    asked = [sys.executable, "-m", "perpdesk", "data", "sql", "SELECT 'caf\u00e9 \u2026' AS word"]
+    done = subprocess.run(asked, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "caf? ?" in done.stdout
 
 
 def test_times_of_a_query_carry_their_zone_in_json(run: Run, run_json: Run, tmp_path: Path) -> None:
