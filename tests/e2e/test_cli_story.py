@@ -164,5 +164,7 @@ def test_the_run_can_be_listed_shown_exported_and_deleted(folder: Path, document
     again = ok(folder, *RUN, "--leverage", "3")
     compared = ok(folder, "backtest", "compare", run_id, again["run_id"])
     assert compared["spec"] == {"leverage": ["5", "3"]}
-    assert ok(folder, "backtest", "delete", again["run_id"]) == {"deleted": [again["run_id"]]}
+    assert ok(folder, "backtest", "delete", again["run_id"], "--yes") == {
+        "deleted": [again["run_id"]]
+    }
     assert [row["run_id"] for row in ok(folder, "backtest", "list")] == [run_id]

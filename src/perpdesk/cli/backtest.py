@@ -1,5 +1,6 @@
 """`perpdesk backtest …`: run, list, show, compare, export, delete."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -378,11 +379,21 @@ def delete(
         )
     named = [catalog.find(run_id) for run_id in run_ids or ()]
     runs = catalog.runs() if every else list(dict.fromkeys(named))
-    if runs and not yes and not json_output:
-        typer.confirm(f"Delete {len(runs)} run(s) and their artifacts?", abort=True)
+    if runs and not yes:
+        _require_a_yes(len(runs), json_output=json_output)
     catalog.delete(runs)
     emit(
         {"deleted": [stored.run_id for stored in runs]},
         json_output=json_output,
         human=lambda: console.print(f"deleted {len(runs)} run(s)"),
     )
+
+
+def _require_a_yes(count: int, *, json_output: bool) -> None:
+    """Ask before runs are deleted; where nobody can answer, refuse."""
+    if json_output or not sys.stdin.isatty():
+        raise UsageRefused(
+            f"{count} run(s) would be deleted, and nobody is asked here",
+            next_step="Give --yes to delete them without a question.",
+        )
+    typer.confirm(f"Delete {count} run(s) and their artifacts?", abort=True, err=True)

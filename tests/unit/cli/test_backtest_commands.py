@@ -390,7 +390,9 @@ def test_export_refuses_a_place_that_is_taken_and_makes_folders_on_the_way(
 def test_delete_removes_result_and_artifacts_and_nothing_else(capsys: Printed) -> None:
     gone = answer(capsys, "run", *BASE)
     kept = answer(capsys, "run", *BASE, "--leverage", "2")
-    assert answer(capsys, "delete", gone["run_id"], gone["run_id"]) == {"deleted": [gone["run_id"]]}
+    assert answer(capsys, "delete", gone["run_id"], gone["run_id"], "--yes") == {
+        "deleted": [gone["run_id"]]
+    }
     assert not Path(gone["result_path"]).exists()
     assert not Path(gone["artifacts_dir"]).exists()
     assert [row["run_id"] for row in answer(capsys, "list")] == [kept["run_id"]]
@@ -400,7 +402,7 @@ def test_delete_removes_result_and_artifacts_and_nothing_else(capsys: Printed) -
 def test_delete_all_removes_every_run_and_nothing_else(capsys: Printed, place: Path) -> None:
     for leverage in ("1", "2"):
         answer(capsys, "run", *BASE, "--leverage", leverage)
-    assert len(answer(capsys, "delete", "--all")["deleted"]) == 2
+    assert len(answer(capsys, "delete", "--all", "--yes")["deleted"]) == 2
     assert answer(capsys, "list") == []
     assert list((place / "data/backtests").iterdir()) == []
     assert list((place / "data/artifacts").iterdir()) == []
@@ -420,6 +422,29 @@ def test_delete_wants_names_or_all_and_a_yes(
     assert "deleted 1 run" in words(capsys, "delete", run_id, "--yes")
 
 
+def test_delete_for_scripts_wants_a_yes_in_the_command(capsys: Printed) -> None:
+    run_id = answer(capsys, "run", *BASE)["run_id"]
+    for named in (run_id, "--all"):
+        assert "Give --yes" in refusal(capsys, "delete", named)
+    assert len(answer(capsys, "list")) == 1
+    assert answer(capsys, "delete", run_id, "--yes") == {"deleted": [run_id]}
+
+
+def test_delete_asks_at_a_terminal_and_heeds_the_answer(
+    capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    run_id = answer(capsys, "run", *BASE)["run_id"]
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    assert main(["backtest", "delete", run_id]) != 0
+    assert len(answer(capsys, "list")) == 1
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert "deleted 1 run" in words(capsys, "delete", run_id)
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "null", "{}", '{"schema_version": 99}', '{"schema_version": 1}']
 )
@@ -437,7 +462,7 @@ def test_a_result_that_cannot_be_read_hides_no_other_and_can_be_deleted(
         text = refusal(capsys, *command, bad["run_id"])
         assert f"{bad['run_id']}.json cannot be read" in text
         assert f"perpdesk backtest delete {bad['run_id']}" in text
-    answer(capsys, "delete", bad["run_id"])
+    answer(capsys, "delete", bad["run_id"], "--yes")
     assert [row["run_id"] for row in answer(capsys, "list")] == [good["run_id"]]
 
 
