@@ -16,6 +16,7 @@ from perpdesk.domain.account import MarginMode
 from perpdesk.domain.candles import Timeframe, Venue
 from perpdesk.domain.errors import PerpdeskError, UsageRefused
 from perpdesk.domain.order import WorkingPrice
+from perpdesk.marketdata.series import canonical_name
 from perpdesk.simulation.settings import ExchangeSettings, LimitFill
 from perpdesk.simulation.slippage import (
     FixedSlippage,
@@ -61,7 +62,7 @@ def parse_moment(value: object) -> int:
 
 def _parse_timeframe(value: object) -> str:
     try:
-        return Timeframe.parse(str(value)).name
+        return canonical_name(Timeframe.parse(str(value)))
     except PerpdeskError as error:
         raise ValueError(f"{error.message}. {error.next_step}") from None
 
@@ -279,13 +280,28 @@ def _problem(item: Any, name_of: Callable[[str], str]) -> str:
     return f"{name_of(place)} {shown} is refused: {words.replace('Input should be', 'it must be')}"
 
 
+class _SpecLoader(yaml.SafeLoader):
+    """YAML whose impossible dates stay text, so that the field which holds one can be named."""
+
+
+def _date_or_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:
+    try:
+        return loader.construct_yaml_timestamp(node)
+    except ValueError:
+        return node.value
+
+
+_SpecLoader.add_constructor("tag:yaml.org,2002:timestamp", _date_or_text)
+
+
 def load_spec_values(path: Path) -> dict[str, Any]:
-    """Read a spec file (YAML, of which JSON is a part) as plain values.
+    """Read a spec file (YAML, of which JSON is a part) as plain values; `symbol` means `symbols`.
 
     Raises UsageRefused where the file is missing, is no YAML, or is no mapping.
     """
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # A safe loader, but for impossible dates.
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_SpecLoader)
     except FileNotFoundError:
         raise UsageRefused(
             f"there is no spec file {path}", next_step="Check the path after --spec."
@@ -295,7 +311,7 @@ def load_spec_values(path: Path) -> dict[str, Any]:
             f"the spec file {path} cannot be read: {error.strerror}",
             next_step="Give the path of a file that you may read after --spec.",
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         words = " ".join(str(error).split())
         raise UsageRefused(
             f"{path} is not YAML: {words}", next_step="Correct the file at the place named."
@@ -305,4 +321,6 @@ def load_spec_values(path: Path) -> dict[str, Any]:
             f"{path} holds no mapping of fields to values",
             next_step="Write lines such as `strategy: smc` and `timeframe: 1h`.",
         )
+    if "symbol" in loaded and "symbols" not in loaded:
+        loaded["symbols"] = loaded.pop("symbol")
     return loaded

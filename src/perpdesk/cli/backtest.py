@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from perpdesk.cli.backtest_options import checked_spec, params, sizing, without_none
+from perpdesk.cli.backtest_options import checked_spec, params, sizing, symbols, without_none
 from perpdesk.cli.frame import console, emit, progress
 from perpdesk.domain.errors import DataRefused, UsageRefused
 
@@ -105,7 +105,7 @@ def run(
     given: dict[str, Any] = {
         "window": window,
         "venue": venue,
-        "symbols": tuple(one.upper() for one in symbol or ()) or None,
+        "symbols": symbols(symbol),
         "strategy": strategy,
         "timeframe": timeframe,
         "execution_timeframe": execution_timeframe,

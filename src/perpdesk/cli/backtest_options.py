@@ -40,8 +40,9 @@ def checked_spec(
 ) -> "RunSpec":
     """Return the spec that settings, file and options make together; later ones win.
 
-    A range given by options replaces a window that the file chose, and a fee tier asked for in file
-    or options replaces a commission that only the settings name.
+    A start or end given as an option replaces that of the window which the file chose; the window's
+    other end stays. A fee tier asked for in file or options replaces a commission that only the
+    settings name.
     """
     from perpdesk.backtest.spec import load_spec_values, read_spec
 
@@ -55,7 +56,7 @@ def checked_spec(
     asked = _merged(in_file, without_none(given))
     values = _merged(defaults(settings), asked)
     if ranged:
-        values.pop("window", None)
+        _leave_window(values, given)
     fees = asked.get("fees")
     if isinstance(fees, Mapping) and "vip_tier" in fees and "commission" not in fees:
         values["fees"] = dict(fees)
@@ -72,6 +73,15 @@ def checked_spec(
     )
 
 
+def _leave_window(values: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Make the chosen window's ends the range, where no option names another; unknown ones stay."""
+    windows = values.get("windows")
+    chosen = windows.get(values.get("window")) if isinstance(windows, Mapping) else None
+    if isinstance(chosen, Mapping):
+        del values["window"]
+        values |= {end: chosen.get(end) for end in ("start", "end") if given[end] is None}
+
+
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return `below` overridden by `above`; mappings are merged, everything else replaced."""
     result = dict(below)
@@ -84,6 +94,18 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was given."""
     return {name: value for name, value in values.items() if value is not None and value != {}}
+
+
+def symbols(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the symbols that were given, as exchanges write them."""
+    for one in given or ():
+        if "," in one:
+            each = [name.strip().upper() for name in one.split(",") if name.strip()]
+            raise UsageRefused(
+                f"--symbol {one} names several symbols at once",
+                next_step=f"Repeat --symbol: {' '.join(f'--symbol {name}' for name in each)}.",
+            )
+    return tuple(one.upper() for one in given or ()) or None
 
 
 def sizing(

@@ -90,7 +90,10 @@ def test_the_hash_tells_specs_apart_by_what_decides_their_numbers() -> None:
 
 def test_equal_numbers_written_otherwise_have_equal_meaning() -> None:
     assert spec(leverage="5").leverage == spec(leverage=5).leverage
-    assert spec(timeframe="60m").timeframe == "60m"
+    assert spec(timeframe="60m").timeframe == "1h"
+    assert spec(execution_timeframe="60m").content_hash() == (
+        spec(execution_timeframe="1h").content_hash()
+    )
 
 
 def test_a_spec_survives_its_own_json() -> None:
@@ -139,6 +142,26 @@ def test_yaml_dates_times_and_lists_are_read_as_they_look(tmp_path: Path) -> Non
     assert read.symbols == ("A", "B")
     assert read.range_ms == (JANUARY_2, JANUARY_2 + 86_400_000)
     assert read.leverage == D("2.5")
+
+
+def test_an_impossible_date_stays_text_so_that_its_field_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("windows: {late: {end: 2023-02-30}}\nstart: 2023-13-01\n")
+    with pytest.raises(UsageRefused) as caught:
+        read_spec(LEAST | load_spec_values(path), origin=str(path))
+    text = caught.value.message
+    assert str(path) in text
+    assert "start: '2023-13-01' is not a date" in text
+    assert "windows.late.end: '2023-02-30' is not a date" in text
+
+
+def test_one_symbol_may_be_called_by_its_singular(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("symbol: BTCUSDT\n")
+    assert load_spec_values(path) == {"symbols": "BTCUSDT"}
+    path.write_text("symbol: BTCUSDT\nsymbols: [ETHUSDT]\n")
+    with pytest.raises(UsageRefused, match="no field symbol; did you mean symbols"):
+        read_spec({**LEAST, **load_spec_values(path)}, origin="")
 
 
 def test_the_documented_spec_is_valid_and_names_every_field() -> None:
