@@ -63,6 +63,24 @@ class RunData:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What is stored of one timeframe [first, last), and the run that it would make."""
+
+    timeframe: Timeframe
+    first_ms: int
+    last_ms: int
+    start_ms: int
+    end_ms: int
+
+    @property
+    def is_covered(self) -> bool:
+        return self.first_ms <= self.start_ms < self.end_ms <= self.last_ms
+
+    def __str__(self) -> str:
+        return f"{self.timeframe} from {utc_text(self.first_ms)} to {utc_text(self.last_ms)}"
+
+
 class Preflight:
     """Collects what a spec needs from a store."""
 
@@ -102,19 +120,16 @@ class Preflight:
         wanted_start, wanted_end = self.spec.range_ms
         usable = {symbol: self._usable(symbol, stored) for symbol in self.spec.symbols}
         common = set.intersection(*({one.timeframe for one in each} for each in usable.values()))
-        refused: list[str] = []
-        for timeframe in sorted(one for one in common if one is not None):
-            chosen = [one for each in usable.values() for one in each if one.timeframe == timeframe]
-            first_ms = max(one.first_ts_ms for one in chosen)
-            last_ms = min(timeframe.close_ms(one.last_ts_ms) for one in chosen)
-            start_ms = self.timeframe.floor(first_ms) if wanted_start is None else wanted_start
-            if wanted_start is None and start_ms < first_ms:
-                start_ms = self.timeframe.close_ms(start_ms)
-            end_ms = self.timeframe.floor(last_ms) if wanted_end is None else wanted_end
-            if first_ms <= start_ms < end_ms <= last_ms:
-                self._require_on_grid(start_ms, end_ms)
-                return start_ms, end_ms, timeframe
-            refused.append(f"{timeframe} from {utc_text(first_ms)} to {utc_text(last_ms)}")
+        spans = [
+            self._span(timeframe, [one for each in usable.values() for one in each])
+            for timeframe in sorted(one for one in common if one is not None)
+        ]
+        for span in spans:
+            if span.is_covered:
+                self._require_on_grid(span.start_ms, span.end_ms)
+                self._note_choice(span, spans)
+                return span.start_ms, span.end_ms, span.timeframe
+        refused = [str(span) for span in spans]
         begin = "the beginning" if wanted_start is None else utc_text(wanted_start)
         until = "the end" if wanted_end is None else utc_text(wanted_end)
         wanted = f"{begin} to {until}"
@@ -129,6 +144,34 @@ class Preflight:
             f"no stored candles of {symbols} cover {wanted}; stored: {there}",
             next_step="Choose --start and --end within what is stored, or import more.",
         )
+
+    def _span(self, timeframe: Timeframe, series: Sequence[StoredSeries]) -> "_Span":
+        """Return what the series of one timeframe hold in common, and the run it would make."""
+        chosen = [one for one in series if one.timeframe == timeframe]
+        first_ms = max(one.first_ts_ms for one in chosen)
+        last_ms = min(timeframe.close_ms(one.last_ts_ms) for one in chosen)
+        start_ms, end_ms = self.spec.range_ms
+        if start_ms is None:
+            start_ms = self.timeframe.floor(first_ms)
+            if start_ms < first_ms:
+                start_ms = self.timeframe.close_ms(start_ms)
+        if end_ms is None:
+            end_ms = self.timeframe.floor(last_ms)
+        return _Span(timeframe, first_ms, last_ms, start_ms, end_ms)
+
+    def _note_choice(self, chosen: "_Span", spans: Sequence["_Span"]) -> None:
+        """Say where a coarser execution timeframe would have made a longer run."""
+        longest = max(
+            (span for span in spans if span.is_covered),
+            key=lambda span: span.end_ms - span.start_ms,
+        )
+        if longest.end_ms - longest.start_ms > chosen.end_ms - chosen.start_ms:
+            self.notes.append(
+                f"executed on {chosen.timeframe}, stored from {utc_text(chosen.first_ms)} to "
+                f"{utc_text(chosen.last_ms)}; {longest.timeframe} would cover "
+                f"{utc_text(longest.start_ms)} to {utc_text(longest.end_ms)}: choose with "
+                f"--execution-timeframe {longest.timeframe}"
+            )
 
     def _require_on_grid(self, start_ms: int, end_ms: int) -> None:
         for name, moment in (("start", start_ms), ("end", end_ms)):

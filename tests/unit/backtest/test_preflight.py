@@ -60,6 +60,24 @@ def test_the_finest_series_that_covers_the_range_is_executed_on(store: CandleSto
     assert checked(store, end=T0 + DAY, execution_timeframe="1h").execution_timeframe == H1
 
 
+def test_a_longer_run_on_coarser_bars_is_offered_where_no_dates_are_given(
+    store: CandleStore,
+) -> None:
+    store.write_candles(days(4, M5))
+    store.write_candles(days(1, M1, start_ms=T0 + 2 * DAY))
+    data = checked(store)
+    assert data.execution_timeframe == M1
+    assert (data.start_ms, data.end_ms) == (T0 + 2 * DAY, T0 + 3 * DAY)
+    assert (
+        "executed on 1m, stored from 2023-11-17 00:00 to 2023-11-18 00:00; 5m would cover "
+        "2023-11-15 00:00 to 2023-11-19 00:00: choose with --execution-timeframe 5m"
+    ) in data.notes
+    dated = checked(store, start=T0 + 2 * DAY, end=T0 + 3 * DAY)
+    chosen = checked(store, execution_timeframe="1m")
+    for other in (dated, chosen):
+        assert not any("would cover" in note for note in other.notes)
+
+
 def test_strategy_candles_are_made_of_the_execution_candles(store: CandleStore) -> None:
     fine = walk(1, 12 * 24)
     store.write_candles(fine)
