@@ -11,8 +11,9 @@ package: no import of it, no Decimal arithmetic, another structure. It reads wha
 Conventions, all on the grid of 1e-8 quote: Binance cuts amounts towards zero, Bybit rounds halves
 away from zero.
 
-- The value of a trade is quantity x price on the grid. What is open has an entry value; closing a
-  part takes its share of it, on the grid, and the profit is the exit value less that share.
+- What is open has an entry value: quantity x price of each opening trade on the grid. Closing a
+  part takes its share of it, rounded to the nearest atom on both venues; the profit is the exit
+  value less that share, put on the grid once.
 - Crossing zero closes what is open, then opens anew. The fee is of the whole trade, unrounded
   value x rate, then on the grid.
 - Funding is quantity x mark x rate on the grid; longs pay when the rate is positive.
@@ -166,10 +167,9 @@ class IndependentLedger:
 
     def grid(self, amount: Fraction) -> Fraction:
         """Put an amount on the grid as the venue does."""
-        sign = -1 if amount < 0 else 1
-        atoms = abs(amount) / ATOM
-        whole = (atoms + Fraction(1, 2)) // 1 if self.bybit else atoms // 1
-        return sign * whole * ATOM
+        if self.bybit:
+            return nearest(amount)
+        return (abs(amount) / ATOM // 1) * ATOM * (-1 if amount < 0 else 1)
 
     def book(self, row: FillRow | FundingRow) -> list[str]:
         """Book one row and return what it says otherwise than the formulas."""
@@ -205,9 +205,8 @@ class IndependentLedger:
             closing = min(abs(holding.quantity), abs(change)) * (1 if change > 0 else -1)
         profit = Fraction(0)
         if closing:
-            share = self.grid(holding.value * -closing / holding.quantity)
-            exit_value = self.grid(abs(closing) * price) * (1 if closing < 0 else -1)
-            profit = exit_value - share
+            share = nearest(holding.value * -closing / holding.quantity)
+            profit = self.grid(-closing * price - share)
             holding.value -= share
             holding.quantity += closing
         opening = change - closing
@@ -245,6 +244,12 @@ class IndependentLedger:
             return Fraction(0)
         side = 1 if holding.quantity > 0 else -1
         return self.grid(abs(holding.value) * (1 - side / leverage) * holding.taker)
+
+
+def nearest(amount: Fraction) -> Fraction:
+    """Round to the nearest atom, halves away from zero."""
+    whole = (abs(amount) / ATOM + Fraction(1, 2)) // 1
+    return whole * ATOM * (-1 if amount < 0 else 1)
 
 
 def _progressive(tiers: Sequence[Tier], value: Fraction) -> Fraction:

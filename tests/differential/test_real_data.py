@@ -6,7 +6,7 @@ recorded candles, and nothing of the package: see `independent_ledger.py`.
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -128,13 +128,13 @@ def spec_of(market: Market, strategy: str, **others: object) -> RunSpec:
 @pytest.fixture
 def invariants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check every identity of the exchange after every bar that is processed."""
-    on_bar = SimulationHost.on_bar
+    on_bars = SimulationHost.on_bars
 
-    def checked(self: SimulationHost, bar: BarClosed) -> None:
-        on_bar(self, bar)
+    def checked(self: SimulationHost, bars: Sequence[BarClosed]) -> None:
+        on_bars(self, bars)
         self.exchange.check_invariants()
 
-    monkeypatch.setattr(SimulationHost, "on_bar", checked)
+    monkeypatch.setattr(SimulationHost, "on_bars", checked)
 
 
 # What the files say.

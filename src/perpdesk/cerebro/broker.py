@@ -5,6 +5,7 @@ Strategies do not order: their signals go to the desk, through `on_signal`.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import backtrader as bt
@@ -13,6 +14,7 @@ from perpdesk.cerebro.driver import NEVER_MS, BatchDriver
 from perpdesk.cerebro.feeds import QueueFeed
 from perpdesk.cerebro.host import SimulationHost
 from perpdesk.domain.errors import UsageRefused
+from perpdesk.domain.events import BarClosed
 from perpdesk.domain.signal import Signal
 
 _STEPS_PER_WATCH: Final = 512
@@ -139,12 +141,17 @@ class QueueBroker(HostBroker):
     def next(self) -> None:
         """Run the execution bars that arrived with the bars just delivered, oldest first."""
         bars = [bar for feed in self._feeds for bar in feed.take_execution()]
-        for bar in sorted(bars, key=lambda bar: (bar.close_ms, -bar.ts_ms)):
+        bars.sort(key=_stretch)
+        for _, together in groupby(bars, key=_stretch):
             if self.host.exchange.stopped is None:
-                self.host.on_bar(bar)
+                self.host.on_bars(list(together))
 
     def on_signal(self, signal: Signal) -> None:
         """Hand a signal to the desk, unless it belongs to the warm-up or the account is stopped."""
         late = signal.ts_ms > self._warm_ms[signal.symbol]
         if late and self.host.exchange.stopped is None:
             self.host.on_signal(signal)
+
+
+def _stretch(bar: BarClosed) -> tuple[int, int]:
+    return bar.close_ms, -bar.ts_ms

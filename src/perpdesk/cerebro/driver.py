@@ -56,12 +56,6 @@ class Lane:
         )
         self.at = index
 
-    def process_wake_bar(self) -> None:
-        """Process the bar at `wake`, which is the next one that matters."""
-        self.skip_to(self.wake)
-        self.host.on_bar(self.bars.bar(self.wake))
-        self.at = self.wake + 1
-
     def find_wake(self) -> None:
         """Find the next bar that is not quiet, given the exchange's state of this moment."""
         self._guard = self.host.exchange.guard(self.bars.symbol)
@@ -132,7 +126,7 @@ class Lane:
 
 
 class BatchDriver:
-    """Advances all symbols of a host through recorded bars, in order of time and then of symbol.
+    """Advances all symbols of a host through recorded bars, in order of time.
 
     All symbols have bars of one timeframe.
     """
@@ -153,29 +147,25 @@ class BatchDriver:
                 lane.look_further()
                 self.next_ms = min(each.wake_ms for each in self.lanes)
                 continue
-            self._synchronise(lane)
-            lane.process_wake_bar()
+            self._process(lane)
             self._find_wakes()
+
+    def _process(self, waking: Lane) -> None:
+        """Run the bar that a lane waits for, together with the other symbols' bars of that time."""
+        ts_ms = int(waking.bars.ts_ms[waking.wake])
+        bars = []
+        for lane in self.lanes:
+            index = bisect_left(lane.bars.ts_ms, ts_ms)
+            lane.skip_to(index)
+            if index < lane.size and lane.bars.ts_ms[index] == ts_ms:
+                bars.append(lane.bars.bar(index))
+                lane.at = index + 1
+        self.host.on_bars(bars)
 
     def synchronise(self, close_ms: int) -> None:
         """Bring every symbol's prices to `close_ms`; call before looking or acting at that time."""
         for lane in self.lanes:
             lane.skip_to(int(np.searchsorted(lane.bars.close_ms, close_ms, side="right")))
-
-    def _synchronise(self, waking: Lane) -> None:
-        """Bring the other symbols to where they stand before a bar, had none been skipped.
-
-        Bars that close together run symbol by symbol, so those named earlier have this one behind
-        them, those named later have it still to come.
-        """
-        if len(self.lanes) > 1:
-            close_ms = waking.wake_ms
-            for lane in self.lanes:
-                if lane is waking:
-                    close_ms -= 1
-                else:
-                    closed = bisect_left(lane.bars.close_ms, close_ms + 1)
-                    lane.skip_to(min(closed, lane.wake))
 
     def _find_wakes(self) -> None:
         self._seen_changes = self.host.changes

@@ -1,10 +1,10 @@
 """The exchange and the desk, joined: commands flow down, events flow back, all are recorded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from perpdesk.domain.account import AccountState, MarginMode
-from perpdesk.domain.events import BarClosed, CloseOut, Command, Event
+from perpdesk.domain.events import BarClosed, BarsClosed, CloseOut, Command, Event
 from perpdesk.domain.instrument import Instrument
 from perpdesk.domain.numbers import ZERO
 from perpdesk.domain.signal import Signal
@@ -141,14 +141,16 @@ class SimulationHost:
                 self.carry_out(command)
             self.changes += 1
 
-    def on_bar(self, bar: BarClosed) -> None:
-        """Run one execution bar through the exchange, after what was due before it."""
+    def on_bars(self, bars: Sequence[BarClosed]) -> None:
+        """Run the execution bars of one stretch of time, after what was due before it."""
         if self.desk.pending.waiting:
-            self.on_time(bar.ts_ms)
-        events = self.exchange.process(bar)
+            self.on_time(bars[0].ts_ms)
+        item = bars[0] if len(bars) == 1 else BarsClosed(bars=tuple(bars))
+        events = self.exchange.process(item)
         if events:
             self._take(events)
-            self._record(bar.symbol, bar.close_ms)
+            for bar in bars:
+                self._record(bar.symbol, bar.close_ms)
 
     def finish(self) -> None:
         """Close what is open at the last price, within the last bar."""

@@ -137,6 +137,17 @@ class FundingSettlement:
     mark_price: Decimal
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarsClosed:
+    """Execution bars of several symbols over the same stretch of time, each symbol once.
+
+    They are run stage by stage: all opens, then funding in order of time, then all paths, so that
+    no symbol's decision knows what another's price became within the bar.
+    """
+
+    bars: tuple[BarClosed, ...]
+
+
 # Events.
 class StopCause(StrEnum):
     """Why an account can trade no more."""

@@ -11,7 +11,16 @@ from typing import Final
 from perpdesk.domain.account import AccountState, LedgerKind, MarginMode, Position
 from perpdesk.domain.events import FundingSettlement
 from perpdesk.domain.instrument import FeeRates
-from perpdesk.domain.numbers import ATOM, EXACT, ONE, ZERO, product, share, truncate_amount
+from perpdesk.domain.numbers import (
+    ATOM,
+    EXACT,
+    ONE,
+    ZERO,
+    product,
+    round_amount,
+    share,
+    truncate_amount,
+)
 from perpdesk.domain.order import Liquidity, Side
 from perpdesk.domain.signal import PositionSide
 from perpdesk.simulation.fees import trade_fee
@@ -96,10 +105,10 @@ class Accounting:
         if quantity == held:
             entry_value, margin = state.entry_value, state.isolated_margin
         else:
-            entry_value = amount(share(state.entry_value, quantity, held))
-            margin = amount(share(state.isolated_margin, quantity, held))
-        exit_value = amount(product(quantity, price))
-        realized = -side.sign * exit_value - entry_value
+            # How the entry value is split is our own doing, so no venue's rounding applies.
+            entry_value = round_amount(share(state.entry_value, quantity, held))
+            margin = round_amount(share(state.isolated_margin, quantity, held))
+        realized = amount(-product(quantity * side.sign, price) - entry_value)
         state.signed_quantity += quantity * side.sign
         state.entry_value -= entry_value
         state.isolated_margin -= margin

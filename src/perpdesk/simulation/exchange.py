@@ -5,7 +5,9 @@ bars, a session live ones, the emulator wraps the venues' protocols around it; a
 
 In one bar, in this order: what fills at the open, in order of acceptance; funding that settles in
 the bar, each settlement followed by a liquidation check; the path from open to close, adverse
-extreme first. Where the venues are silent, the pessimistic reading is taken:
+extreme first. Bars of several symbols over one stretch of time go through these stages together,
+and their extremes are not assumed to coincide. Where the venues are silent, the pessimistic reading
+is taken:
 
 - A limit order met in the bar it arrived in pays as taker, unless it is post-only.
 - An order that expires within a bar fills at its open or not at all.
@@ -17,8 +19,9 @@ extreme first. Where the venues are silent, the pessimistic reading is taken:
 - Closing out a finished run takes slippage as if each position were a whole bar's volume.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Final
 
 from perpdesk.domain.account import AccountState, LedgerKind, Position
 from perpdesk.domain.events import (
@@ -26,6 +29,7 @@ from perpdesk.domain.events import (
     AddIsolatedMargin,
     AmendOrder,
     BarClosed,
+    BarsClosed,
     CancelAllOrders,
     CancelOrder,
     CloseOut,
@@ -56,6 +60,9 @@ from perpdesk.simulation.matching import BarMatcher
 from perpdesk.simulation.order_entry import OrderEntry
 from perpdesk.simulation.settings import ExchangeSettings
 from perpdesk.simulation.state import SymbolState
+
+_DUST: Final = Decimal("0.01")
+"""Quote below which an account is blown: what a liquidation leaves of rounding is no capital."""
 
 
 class Exchange:
@@ -92,10 +99,12 @@ class Exchange:
 
     # The one door.
 
-    def process(self, item: Command | BarClosed) -> list[Event]:
-        """Apply one command or one closed bar and return what happened, in order."""
+    def process(self, item: Command | BarClosed | BarsClosed) -> list[Event]:
+        """Apply one command, or the bars of one stretch, and return what happened, in order."""
         if isinstance(item, BarClosed):
-            self._process_bar(item)
+            self._process_bars((item,))
+        elif isinstance(item, BarsClosed):
+            self._process_bars(item.bars)
         else:
             self._process_command(item)
         return self.journal.take()
@@ -124,22 +133,39 @@ class Exchange:
                 self._entry.cancel_all(None)
                 self._forced.close_out()
 
-    def _process_bar(self, bar: BarClosed) -> None:
-        """Run one execution bar: open, funding, liquidation, path, close."""
-        state = self.symbols[bar.symbol]
-        self.journal.ts_ms = bar.ts_ms
-        state.last_price, state.mark_price = bar.last.open, bar.mark.open
-        self._matcher.at_open(state, bar)
-        for settlement in bar.funding:
-            self._settle(state, settlement)
+    def _process_bars(self, bars: Sequence[BarClosed]) -> None:
+        """Run the execution bars of one stretch: opens, funding, liquidation, paths, closes.
+
+        During the paths the other symbols stand at their opening marks; all close together.
+        """
+        ts_ms, close_ms = bars[0].ts_ms, bars[0].close_ms
+        self.journal.ts_ms = ts_ms
+        pairs = [(self.symbols[bar.symbol], bar) for bar in bars]
+        for state, bar in pairs:
+            state.last_price, state.mark_price = bar.last.open, bar.mark.open
+        for state, bar in pairs:
+            self._matcher.at_open(state, bar)
+        self._settle_all(pairs)
+        self.journal.ts_ms = close_ms - 1
+        for state, bar in pairs:
+            self._matcher.along_path(state, bar)
+        for state, bar in pairs:
+            state.last_price, state.mark_price = bar.last.close, bar.mark.close
+        self._stop_if_finished()
+        self.journal.ts_ms = close_ms
+
+    def _settle_all(self, pairs: Sequence[tuple[SymbolState, BarClosed]]) -> None:
+        """Settle what falls into the bars in order of time, and check margins at their opens."""
+        due = [(row.ts_ms, place) for place, (_, bar) in enumerate(pairs) for row in bar.funding]
+        taken = [0] * len(pairs)
+        for _, place in sorted(due):
+            state, bar = pairs[place]
+            self._settle(state, bar.funding[taken[place]])
+            taken[place] += 1
             self._liquidator.check(state, state.mark_price)
-        if not bar.funding:
-            self._liquidator.check(state, state.mark_price)
-        self.journal.ts_ms = bar.close_ms - 1
-        self._matcher.along_path(state, bar)
-        state.last_price, state.mark_price = bar.last.close, bar.mark.close
-        self._stop_if_finished(state)
-        self.journal.ts_ms = bar.close_ms
+        for state, bar in pairs:
+            if not bar.funding:
+                self._liquidator.check(state, state.mark_price)
 
     def _settle(self, state: SymbolState, settlement: FundingSettlement) -> None:
         """Exchange funding at its own time, on what is open at that instant."""
@@ -156,7 +182,7 @@ class Exchange:
             amount=amount,
         )
 
-    def _stop_if_finished(self, state: SymbolState) -> None:
+    def _stop_if_finished(self) -> None:
         """Stop the account once it is blown, or too small for the smallest legal order."""
         if self.stopped is not None or not self.journal.events:
             return
@@ -171,7 +197,7 @@ class Exchange:
         )
 
     def _finished(self) -> StopCause | None:
-        if self.ledger.cash <= ZERO and self.accounting.account(self.now_ms).equity <= ZERO:
+        if self.ledger.cash < _DUST and self.accounting.account(self.now_ms).equity < _DUST:
             return StopCause.ACCOUNT_BLOWN
         states = self.symbols.values()
         if any(state.signed_quantity or state.orders for state in states):

@@ -27,11 +27,7 @@ from perpdesk.simulation.state import SymbolState, WorkingOrder
 
 
 class Execution:
-    """Fills orders and keeps the table of working orders true.
-
-    volume, volume_left: base that the current bar traded, and what of it our orders may still take
-    (None: no limit).
-    """
+    """Fills orders and keeps the table of working orders true."""
 
     def __init__(
         self, accounting: Accounting, journal: Journal, settings: ExchangeSettings
@@ -39,15 +35,13 @@ class Execution:
         self.accounting = accounting
         self.journal = journal
         self.settings = settings
-        self.volume = ZERO
-        self.volume_left: Decimal | None = None
         self.next_priority = 1
 
-    def begin_bar(self, volume: Decimal) -> None:
+    def begin_bar(self, state: SymbolState, volume: Decimal) -> None:
         """Take note of what the bar's volume lets us fill."""
-        self.volume = volume
+        state.bar_volume = volume
         share = self.settings.max_volume_share
-        self.volume_left = None if share is None else volume * share
+        state.volume_left = None if share is None else volume * share
 
     def new_order(self, request: OrderRequest) -> WorkingOrder:
         """Return a working order with the next id and place in the queue."""
@@ -65,7 +59,7 @@ class Execution:
         if not quantity:
             return
         side = order.request.side
-        rate = self.settings.slippage.rate(quantity=quantity, volume=self.volume)
+        rate = self.settings.slippage.rate(quantity=quantity, volume=state.bar_volume)
         paid = worsened(price, side, rate, state.instrument.tick_size)
         if limit is not None and (paid - limit) * side.sign > ZERO:
             paid = limit
@@ -94,12 +88,12 @@ class Execution:
             if not quantity:
                 self.cancel(state, order, "there is no position left to reduce")
                 return ZERO
-        if self.volume_left is None:
+        if state.volume_left is None:
             return quantity
-        if order.request.time_in_force is TimeInForce.FOK and quantity > self.volume_left:
+        if order.request.time_in_force is TimeInForce.FOK and quantity > state.volume_left:
             self.expire(state, order, "FOK: the bar's volume cannot fill it whole")
             return ZERO
-        return min(quantity, floor_to_step(self.volume_left, state.instrument.step_size))
+        return min(quantity, floor_to_step(state.volume_left, state.instrument.step_size))
 
     def _can_open(
         self,
@@ -167,8 +161,8 @@ class Execution:
         slippage_cost: Decimal,
     ) -> None:
         request = order.request
-        if self.volume_left is not None:
-            self.volume_left -= quantity
+        if state.volume_left is not None:
+            state.volume_left -= quantity
         before = state.signed_quantity
         booked = self.accounting.book_fill(
             state,

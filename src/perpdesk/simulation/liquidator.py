@@ -130,7 +130,7 @@ class Liquidator:
         if state.rules.takes_over_at_bankruptcy:
             rate = self.accounting.fee_rates(state, self.journal.ts_ms).taker
             return amount(notional * rate), LedgerKind.FEE
-        profit = product(state.signed_quantity, price) - state.entry_value
+        profit = amount(product(state.signed_quantity, price) - state.entry_value)
         left = max(ZERO, self.accounting.margin_to_lose(state) + profit)
         fee = min(amount(notional * state.instrument.liquidation_fee_rate), amount(left))
         return fee, LedgerKind.LIQUIDATION_FEE

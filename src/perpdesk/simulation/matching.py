@@ -46,7 +46,7 @@ class BarMatcher:
 
     def at_open(self, state: SymbolState, bar: BarClosed) -> None:
         """Fill what the first price of the bar fills, in order of priority."""
-        self.execution.begin_bar(bar.volume)
+        self.execution.begin_bar(state, bar.volume)
         seen: set[int] = set()
         while True:
             # Filling an entry wakes its legs; they meet the same first price.
@@ -100,13 +100,13 @@ class BarMatcher:
         if self._reaches_something(state, bar):
             last, mark = bar.last, bar.mark
             if self._low_comes_first(state, bar):
-                self._walk(state, bar, last.open, last.low, mark.low, direction=-1)
-                self._walk(state, bar, last.low, last.high, mark.high, direction=1)
-                self._walk(state, bar, last.high, last.close, mark.close, direction=-1)
+                self._walk(state, bar, (last.open, last.low), (mark.open, mark.low), -1)
+                self._walk(state, bar, (last.low, last.high), (mark.low, mark.high), 1)
+                self._walk(state, bar, (last.high, last.close), (mark.high, mark.close), -1)
             else:
-                self._walk(state, bar, last.open, last.high, mark.high, direction=1)
-                self._walk(state, bar, last.high, last.low, mark.low, direction=-1)
-                self._walk(state, bar, last.low, last.close, mark.close, direction=1)
+                self._walk(state, bar, (last.open, last.high), (mark.open, mark.high), 1)
+                self._walk(state, bar, (last.high, last.low), (mark.high, mark.low), -1)
+                self._walk(state, bar, (last.low, last.close), (mark.low, mark.close), 1)
         for order in state.orders.values():
             order.rested = True
 
@@ -155,17 +155,15 @@ class BarMatcher:
         self,
         state: SymbolState,
         bar: BarClosed,
-        start: Decimal,
-        end: Decimal,
-        mark_end: Decimal,
-        *,
+        last: tuple[Decimal, Decimal],
+        mark: tuple[Decimal, Decimal],
         direction: int,
     ) -> None:
-        """Move the price from `start` to `end` and execute what it meets, nearest first.
+        """Move last and mark price from start to end and execute what they meet, nearest first.
 
         direction: +1 up, -1 down; of mark too, which may move where last price stands still.
         """
-        at = start
+        (at, end), (mark_at, mark_end) = last, mark
         done: set[int] = set()
         while state.orders or state.signed_quantity:
             met = self._next_met(state, bar, at, end, mark_end, direction, done)
@@ -173,8 +171,11 @@ class BarMatcher:
                 break
             at, order = met
             if order is None:
-                before = state.signed_quantity
-                self.liquidator.liquidate(state, at)
+                before, price = state.signed_quantity, self.accounting.liquidation_price(state)
+                assert price is not None
+                # Judged on mark alone: where last price stands by then does not matter.
+                mark_at = max(price, mark_at) if direction > 0 else min(price, mark_at)
+                self.liquidator.liquidate(state, mark_at)
                 if state.signed_quantity == before:
                     done.add(0)
             else:

@@ -123,9 +123,10 @@ class SymbolState:
 
     signed_quantity: base. entry_value: quote, signed alike, on the 1e-8 grid. isolated_margin:
     quote. close_fee_rate: the taker rate at the last trade, which Bybit's fee to close is reserved
-    at. fee_rates: in force from fee_rates_from_ms until fee_rates_until_ms. orders: by client id,
-    in the order of acceptance. legs: bracket legs that still belong to an entry that may fill, by
-    the client id of the entry.
+    at. fee_rates: in force from fee_rates_from_ms until fee_rates_until_ms. bar_volume: base that
+    the current bar traded; volume_left: what of it our orders may still take, None without a limit.
+    orders: by client id, in the order of acceptance. legs: bracket legs that still belong to an
+    entry that may fill, by the client id of the entry.
     """
 
     instrument: Instrument
@@ -137,6 +138,8 @@ class SymbolState:
     isolated_margin: Decimal = ZERO
     last_price: Decimal = ZERO
     mark_price: Decimal = ZERO
+    bar_volume: Decimal = ZERO
+    volume_left: Decimal | None = None
     fee_rates: FeeRates = field(default_factory=lambda: FeeRates(maker=ZERO, taker=ZERO))
     fee_rates_from_ms: int = 0
     fee_rates_until_ms: int = 0

@@ -299,25 +299,27 @@ class NaiveDriver:
         self.next_ms = 0
         self.accounts = {}
         self.bars = bars
-        self.places = sorted(
-            (int(each.close_ms[index]), -int(each.ts_ms[index]), place, index)
-            for place, each in enumerate(bars)
-            for index in range(len(each))
-        )
+        self.places = sorted({int(ts_ms) for each in bars for ts_ms in each.ts_ms})
         self.done = 0
 
     def advance(self, close_ms: int) -> None:
         """Process every bar that closes by then."""
-        while self.done < len(self.places) and self.places[self.done][0] <= close_ms:
-            close, _, place, index = self.places[self.done]
+        while self.done < len(self.places):
+            rows = [
+                (each, index)
+                for each in self.bars
+                for index in np.flatnonzero(each.ts_ms == self.places[self.done]).tolist()
+            ]
+            if int(rows[0][0].close_ms[rows[0][1]]) > close_ms:
+                break
             self.done += 1
-            each = self.bars[place]
             if self.host.exchange.stopped is None:
-                self.host.on_bar(each.bar(index))
-            else:
+                self.host.on_bars([each.bar(index) for each, index in rows])
+                continue
+            for each, index in rows:
                 self.host.exchange.skip_to(
                     each.symbol,
-                    close,
+                    int(each.close_ms[index]),
                     last_price=amount_of(int(each.last.close[index])),
                     mark_price=amount_of(int(each.mark.close[index])),
                 )

@@ -48,13 +48,13 @@ class Counting(BatchDriver):
     def __init__(self, host: SimulationHost, bars: Sequence[ExecutionBars]) -> None:
         super().__init__(host, bars)
         self.accounts: dict[int, AccountState] = {}
-        process = host.on_bar
+        process = host.on_bars
 
-        def counted(bar: BarClosed) -> None:
-            type(self).processed += 1
-            process(bar)
+        def counted(bars: Sequence[BarClosed]) -> None:
+            type(self).processed += len(bars)
+            process(bars)
 
-        host.on_bar = counted  # type: ignore[method-assign]
+        host.on_bars = counted  # type: ignore[method-assign]
 
     def advance(self, close_ms: int) -> None:
         super().advance(close_ms)

@@ -10,6 +10,7 @@ from tests.unit.simulation.market import instrument_of
 from perpdesk.domain.candles import MINUTE_MS, Venue
 from perpdesk.domain.events import (
     BarClosed,
+    BarsClosed,
     Command,
     Event,
     FundingSettlement,
@@ -117,23 +118,48 @@ class Trial:
         symbol: str = BTC,
     ) -> list[Event]:
         """Process the symbol's next bar. funding: (ms after the open, rate, mark)."""
+        return self._take(self._next_bar(symbol, last, mark, volume, funding))
+
+    def together(
+        self,
+        bars: Mapping[str, Prices],
+        *,
+        funding: Mapping[str, tuple[int, str, str]] | None = None,
+    ) -> list[Event]:
+        """Process the next bar of several symbols as one stretch, in the order given."""
+        due = {symbol: (row,) for symbol, row in (funding or {}).items()}
+        return self._take(
+            BarsClosed(
+                bars=tuple(
+                    self._next_bar(symbol, last, None, "1000", due.get(symbol, ()))
+                    for symbol, last in bars.items()
+                )
+            )
+        )
+
+    def _next_bar(
+        self,
+        symbol: str,
+        last: Prices,
+        mark: Prices | None,
+        volume: str,
+        funding: Sequence[tuple[int, str, str]],
+    ) -> BarClosed:
         open_ms = self.next_ms[symbol]
         self.next_ms[symbol] = open_ms + MINUTE_MS
-        return self._take(
-            BarClosed(
-                symbol=symbol,
-                ts_ms=open_ms,
-                close_ms=open_ms + MINUTE_MS,
-                last=_ohlc(last),
-                mark=_ohlc(mark or last),
-                volume=Decimal(volume),
-                funding=tuple(
-                    FundingSettlement(
-                        ts_ms=open_ms + after, rate=Decimal(rate), mark_price=Decimal(price)
-                    )
-                    for after, rate, price in funding
-                ),
-            )
+        return BarClosed(
+            symbol=symbol,
+            ts_ms=open_ms,
+            close_ms=open_ms + MINUTE_MS,
+            last=_ohlc(last),
+            mark=_ohlc(mark or last),
+            volume=Decimal(volume),
+            funding=tuple(
+                FundingSettlement(
+                    ts_ms=open_ms + after, rate=Decimal(rate), mark_price=Decimal(price)
+                )
+                for after, rate, price in funding
+            ),
         )
 
     def flat(self, price: float | str, **more: Any) -> list[Event]:
@@ -152,7 +178,7 @@ class Trial:
         """Process any other command."""
         return self._take(command)
 
-    def _take(self, item: Command | BarClosed) -> list[Event]:
+    def _take(self, item: Command | BarClosed | BarsClosed) -> list[Event]:
         events = self.exchange.process(item)
         self.exchange.check_invariants()
         self.events += events
