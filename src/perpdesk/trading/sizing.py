@@ -12,6 +12,8 @@ from perpdesk.domain.signal import Signal
 PERCENT: Final = Decimal("0.01")
 _FEE_ALLOWANCE: Final = Decimal("0.001")
 """Fraction of notional, per side."""
+_PRICE_ALLOWANCE: Final = Decimal("0.005")
+"""How far the price may go against an entry before its fill, so that it is still taken."""
 
 
 class Sizing(Protocol):
@@ -89,13 +91,15 @@ def legal_quantity(
     """Return the largest legal quantity not above `wished`, rounded down to the step.
 
     free_margin: quote that the entry may bind; a tenth of a percent of the notional per side is
-    left for fees and slippage. resting: whether the venue's limit for limit orders applies.
+    left for fees and slippage. Margin and tiers are held at a price half a percent worse, because
+    the fill comes after the decision. resting: whether the venue's limit for limit orders applies.
     Raises Denied, naming the smallest legal order, where even that is too large.
     """
     cost_rate = ONE / leverage + 2 * _FEE_ALLOWANCE
-    most = max(ZERO, free_margin) / cost_rate / entry_price
+    dear_price = entry_price * (ONE + _PRICE_ALLOWANCE)
+    most = max(ZERO, free_margin) / cost_rate / dear_price
     limit = instrument.max_limit_quantity if resting else instrument.max_market_quantity
-    within_tiers = _largest_notional(instrument, leverage) / entry_price
+    within_tiers = _largest_notional(instrument, leverage) / dear_price
     quantity = floor_to_step(min(wished, most, limit, within_tiers), instrument.step_size)
     smallest = max(
         instrument.min_quantity,

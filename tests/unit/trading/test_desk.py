@@ -215,9 +215,9 @@ def test_the_delayed_entry_is_sized_by_the_price_and_equity_of_that_moment() -> 
     desk = desk_of(view, policy=ConfirmAfter(5 * MINUTE_MS))
     desk.on_signal(signal_of(), T0)
     view.price, view.equity = D(99), D(20_000)
-    # 1 % of 20 000 over the 1 that is left to the stop; half a unit less than 10 000 / 99 / 1.002.
+    # 1 % of 20 000 over the 1 that is left to the stop would be 200; 10 000 / 99 / 1.002 / 1.005.
     entry = requests_of(desk.on_time(T0 + HOUR_MS))[0]
-    assert entry.quantity == D("100.808")
+    assert entry.quantity == D("100.306")
 
 
 def test_risk_is_asked_again_when_the_delay_has_passed() -> None:

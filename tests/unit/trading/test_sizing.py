@@ -59,19 +59,33 @@ def test_a_size_is_rounded_down_to_the_step_never_up() -> None:
     assert legal("0.1") == D("0.1")
 
 
-def test_free_margin_binds_with_an_allowance_for_fees_on_both_sides() -> None:
-    # At 1x each unit of notional costs 1 + 0.002: 1002 buys 1000 of notional, 10 units at 100.
-    assert legal("50", free_margin=D(1002)) == 10
-    assert legal("50", free_margin=D("1001.9")) == D("9.999")
-    # At 5x it costs 0.2 + 0.002.
-    assert legal("500", free_margin=D(101), leverage=D(5)) == 5
+def test_free_margin_binds_with_an_allowance_for_fees_and_for_the_price_of_the_fill() -> None:
+    # At 1x each unit of notional costs 1 + 0.002, half a percent dearer: 10 units at 100 bind
+    # 1000 × 1.005 × 1.002 = 1007.01.
+    assert legal("50", free_margin=D("1007.01")) == 10
+    assert legal("50", free_margin=D("1007")) == D("9.999")
+    # At 5x it costs 0.2 + 0.002: 500 × 1.005 × 0.202.
+    assert legal("500", free_margin=D("101.505"), leverage=D(5)) == 5
 
 
 def test_the_cap_of_the_highest_tier_that_allows_the_leverage_binds() -> None:
-    # 60x is allowed up to 250 000 (100x tier), not in the tier above (50x).
-    assert legal("99999", entry_price=D(2500), leverage=D(60)) == 100
+    # 60x is allowed up to 250 000 (100x tier), not in the tier above (50x): at 2500 × 1.005 a
+    # little less than 100 units.
+    assert legal("99999", entry_price=D(2500), leverage=D(60)) == D("99.502")
     assert legal("99999", entry_price=D(2500), leverage=D(50)) == 200  # the market limit
-    assert legal("99999", entry_price=D(2500), leverage=D(110)) == 20
+    assert legal("99999", entry_price=D(2500), leverage=D(110)) == D("19.9")
+
+
+@pytest.mark.parametrize("leverage", [D(1), D(20), D(60), D(110)])
+def test_the_largest_size_still_fits_where_the_fill_is_half_a_percent_dearer(
+    leverage: Decimal,
+) -> None:
+    free = D(3000)
+    quantity = legal("99999", entry_price=D(2500), leverage=leverage, free_margin=free)
+    notional = quantity * D(2500) * D("1.005")
+    cap = max(tier.cap for tier in BTC.tiers if tier.max_leverage >= leverage)
+    assert notional <= cap
+    assert notional / leverage + notional * D("0.002") <= free
 
 
 def test_market_and_limit_orders_have_limits_of_their_own() -> None:
