@@ -20,7 +20,8 @@ def with_excursions(trips: Sequence[RoundTrip], bars: Mapping[str, Candles]) -> 
     Bars count in full while the trade was open from their open to their close. Of a bar that it was
     entered within, the close and the adverse extreme count (up to the stop); of the bar it was left
     in, the open and the exit price, and, where a target was hit, the adverse extreme: the same
-    pessimism by which fills are decided. A trip that is still open counts every bar to the end.
+    pessimism by which fills are decided. A trip closed out with the run was open to its last
+    bar's close, so all of that bar counts. A trip that is still open counts every bar to the end.
     """
     measured = list(trips)
     rows_of: dict[str, list[int]] = {}
@@ -52,7 +53,10 @@ def _excursions(trips: Sequence[RoundTrip], bars: Candles) -> tuple[Floats, Floa
     first = (np.searchsorted(bars.ts_ms, entry_ms, side="right") - 1).clip(min=0)
     last = (np.searchsorted(bars.ts_ms, exit_ms, side="right") - 1).clip(min=0)
     within = (entry_ms > bars.ts_ms[first]) & (first < last)
+    closed_out = np.array([trip.exit_reason is OrderPurpose.CLOSE_OUT for trip in trips])
     held_to_close = exit_ms >= bars.timeframe.close_all(bars.ts_ms[last])
+    held_to_close |= closed_out & (entry_ms <= bars.ts_ms[last])
+    saw_entry_bar = within | (closed_out & (entry_ms > bars.ts_ms[first]))
     # Where the bar opened beyond the target, the trade was over at once.
     hit_target &= (leave - bars.open[last]) * sign > 0
 
@@ -70,8 +74,8 @@ def _excursions(trips: Sequence[RoundTrip], bars: Candles) -> tuple[Floats, Floa
         (start < last, span_low, span_high),
         (first < last, bars.open[last], bars.open[last]),
         (held_to_close, bars.low[last], bars.high[last]),
-        (within, bars.close[first], bars.close[first]),
-        (within, adverse_first, adverse_first),
+        (saw_entry_bar, bars.close[first], bars.close[first]),
+        (saw_entry_bar, adverse_first, adverse_first),
         (hit_target, adverse_last, adverse_last),
     ):
         low = np.where(counts, np.minimum(low, lows), low)

@@ -53,6 +53,9 @@ def at(bar: int, *, close: bool = False) -> int:
         (Side.BUY, at(2), "104", OrderPurpose.TAKE_PROFIT, -6, 16),
         # Closed out with the last bar: all of it was lived through.
         (Side.BUY, at(4), "150", OrderPurpose.CLOSE_OUT, -198, 200),
+        # The same, booked at the last millisecond of that bar.
+        (Side.BUY, at(3, close=True), "150", OrderPurpose.CLOSE_OUT, -198, 200),
+        (Side.SELL, at(3, close=True), "150", OrderPurpose.CLOSE_OUT, -200, 198),
     ],
 )
 def test_excursions_count_what_was_seen_while_open(
@@ -87,6 +90,18 @@ def test_an_entry_and_exit_within_one_bar_know_only_their_prices() -> None:
     )
     (measured,) = with_excursions([trip], {"BTCUSDT": BARS})
     assert (measured.mae, measured.mfe) == (-10, 0)
+
+
+def test_a_trip_entered_within_the_bar_of_its_close_out_does_not_know_all_of_that_bar() -> None:
+    trip = trip_of(
+        entry_ms=at(3, close=True),
+        exit_ms=at(3, close=True),
+        entry_price="140",
+        exit_price="150",
+        reason=OrderPurpose.CLOSE_OUT,
+    )
+    (measured,) = with_excursions([trip], {"BTCUSDT": BARS})
+    assert (measured.mae, measured.mfe) == (-278, 20)
 
 
 def test_an_open_trip_counts_every_bar_to_the_end() -> None:
