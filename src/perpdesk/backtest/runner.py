@@ -182,9 +182,8 @@ class BacktestRunner:
             round_trips(host.events),
             {symbol: each.execution_candles for symbol, each in data.symbols.items()},
         )
-        only = next(iter(candles.values())) if len(candles) == 1 else None
         metrics = compute_metrics(
-            curve, trips, initial_capital=spec.initial_capital, benchmark=only
+            curve, trips, initial_capital=spec.initial_capital, benchmark=list(candles.values())
         )
         strategy, parameters = plans[0].strategy, plans[0].parameters
         stopped = [event for event in host.events if isinstance(event, AccountStopped)]

@@ -45,7 +45,7 @@ class MonthlyReturn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuyAndHold:
-    """Holding the symbol from the first open to the last close, without leverage or costs."""
+    """Holding the symbols in equal parts, first open to last close, without leverage or costs."""
 
     total_return: float
     cagr: float | None
@@ -123,11 +123,11 @@ def compute_metrics(
     trips: Sequence[RoundTrip],
     *,
     initial_capital: Decimal,
-    benchmark: Candles | None,
+    benchmark: Sequence[Candles],
 ) -> Metrics:
     """Measure a run that began with `initial_capital` > 0; the curve has at least one row.
 
-    benchmark: the candles of the run's own range, to hold beside it.
+    benchmark: the candles of the run's own range by symbol, to hold beside it in equal parts.
     """
     assert len(curve), "a curve without rows has nothing to measure"
     equity = curve_series(curve, initial_capital=initial_capital)
@@ -136,6 +136,7 @@ def compute_metrics(
     average_equity = float(np.mean(equity.values)) / ATOMS_PER_UNIT
     years = equity.days / st.DAYS_PER_YEAR
     has_rate = average_equity > 0 and years > 0
+    holding = holding_series(benchmark)
     months = (MonthlyReturn(year=y, month=m, value=v) for y, m, v in monthly_returns(equity))
     return Metrics(
         bar_count=len(curve),
@@ -148,7 +149,7 @@ def compute_metrics(
         r_distribution=r_distribution(columns),
         costs=costs_of(trips),
         monthly_returns=tuple(months),
-        buy_and_hold=_buy_and_hold(benchmark) if benchmark is not None and len(benchmark) else None,
+        buy_and_hold=_buy_and_hold(holding) if holding is not None else None,
         **_return_metrics(equity),
     )
 
@@ -175,6 +176,25 @@ def candle_series(candles: Candles) -> Series:
         lag_ms=0 if timeframe.is_month else timeframe.duration_ms,
         start_ms=int(times[0]),
         start_value=float(candles.open[0]),
+    )
+
+
+def holding_series(benchmark: Sequence[Candles]) -> Series | None:
+    """Return the wealth of holding every symbol, equal parts at the start; None without candles.
+
+    Each is bought at its own first open; where it has no candle, its last known close stands.
+    """
+    each = [candle_series(candles) for candles in benchmark if len(candles)]
+    if len(each) < 2:
+        return each[0] if each else None
+    times = np.unique(np.concatenate([one.ts_ms + one.lag_ms for one in each]))
+    parts = [one.at(times) / one.start_value for one in each]
+    return Series(
+        ts_ms=times,
+        values=np.mean(parts, axis=0),
+        lag_ms=0,
+        start_ms=min(one.start_ms for one in each),
+        start_value=1.0,
     )
 
 
@@ -264,8 +284,7 @@ def _significance_metrics(returns: Floats) -> dict[str, float | None]:
     }
 
 
-def _buy_and_hold(candles: Candles) -> BuyAndHold:
-    series = candle_series(candles)
+def _buy_and_hold(series: Series) -> BuyAndHold:
     returns = daily_returns(series)
     growth = float(series.values[-1]) / series.start_value
     fall = max_drawdown(series.values, start=series.start_value)

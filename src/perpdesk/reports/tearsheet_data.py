@@ -14,12 +14,13 @@ from perpdesk.domain.candles import Candles
 from perpdesk.domain.numbers import ATOMS_PER_UNIT
 from perpdesk.reports.downsampling import coarse_candles, extreme_rows
 from perpdesk.reports.drawdown import max_drawdown
-from perpdesk.reports.metrics import Metrics, candle_series, curve_series
+from perpdesk.reports.metrics import Metrics, curve_series, holding_series
 from perpdesk.reports.round_trip import RoundTrip
 
 EQUITY_POINTS: Final = 2_000
 CANDLES: Final = 4_000
 TRADES: Final = 2_000
+_NAMED: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,7 +30,7 @@ class TearsheetData:
     strategy: the heading, as in "smc@1". facts: the line under it, as in {"Symbols": "BTCUSDT"}.
     lookahead_verdict: what the self-test found; lookahead_passed: whether nothing was falsified,
     None where it did not run. notes: what a reader must know before he trusts the numbers.
-    candles: by symbol; the first symbol is the one held beside the run. provenance: versions, data
+    candles: by symbol, in equal parts held beside the run. provenance: versions, data
     hashes and assumptions.
     """
 
@@ -52,6 +53,13 @@ def symbols_of(data: TearsheetData) -> list[str]:
     """Return the symbols of the run, those with candles first."""
     symbols = list(data.candles)
     return symbols + sorted({trip.symbol for trip in data.trips} - set(symbols))
+
+
+def held_text(data: TearsheetData) -> str:
+    """Return what is held beside the run, as it stands after the word "holding"."""
+    symbols = [symbol for symbol, candles in data.candles.items() if len(candles)]
+    shown = ", ".join(symbols[:_NAMED]) + (" …" if len(symbols) > _NAMED else "")
+    return f"{shown} in equal parts" if len(symbols) > 1 else shown
 
 
 def payload_of(data: TearsheetData) -> dict[str, Any]:
@@ -102,12 +110,11 @@ def _equity_columns(data: TearsheetData) -> dict[str, Any]:
         "equity": [_rounded(start), *np.round(equity, 2).tolist()],
         "depth": [0.0, *np.round((series.values[rows] / peaks - 1) * 100, 3).tolist()],
     }
-    held = next(iter(data.candles.values()), None)
-    if held is not None and len(held):
-        holding = candle_series(held)
+    holding = holding_series(list(data.candles.values()))
+    if holding is not None:
         worth = holding.at(times) / holding.start_value * start
         columns["hold"] = [_rounded(start), *np.round(worth, 2).tolist()]
-        columns["hold_symbol"] = held.symbol
+        columns["hold_symbol"] = held_text(data)
     return columns
 
 

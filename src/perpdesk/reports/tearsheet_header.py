@@ -3,7 +3,7 @@
 from perpdesk.reports import formatting as fmt
 from perpdesk.reports.catalog import BY_PATH
 from perpdesk.reports.markup import attribute, sign_class, text
-from perpdesk.reports.tearsheet_data import TearsheetData
+from perpdesk.reports.tearsheet_data import TearsheetData, held_text
 
 
 def badges(data: TearsheetData) -> str:
@@ -44,7 +44,7 @@ def headline(data: TearsheetData) -> str:
     )
     if m.buy_and_hold is not None and data.candles:
         held = text(fmt.percent(m.buy_and_hold.total_return, signed=True))
-        said += f", where holding {text(next(iter(data.candles)))} made {held}"
+        said += f", where holding {text(held_text(data))} made {held}"
     if m.max_drawdown:
         lasted = text(fmt.days(m.max_drawdown_days))
         depth = text(fmt.percent(m.max_drawdown))

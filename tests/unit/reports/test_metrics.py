@@ -26,7 +26,7 @@ def metrics_of(
     equity: list[float], *, bar_ms: int = DAY_MS, start_ms: int = MIDNIGHT_MS
 ) -> Metrics:
     curve = curve_of(equity, bar_ms=bar_ms, start_ms=start_ms)
-    return compute_metrics(curve, [], initial_capital=HUNDRED, benchmark=None)
+    return compute_metrics(curve, [], initial_capital=HUNDRED, benchmark=())
 
 
 def trades_of(
@@ -146,7 +146,7 @@ def test_trades_are_counted_by_hand() -> None:
             ("98.5", OrderPurpose.LIQUIDATION),
         ]
     )
-    metrics = compute_metrics(curve_of([107.0]), trips, initial_capital=HUNDRED, benchmark=None)
+    metrics = compute_metrics(curve_of([107.0]), trips, initial_capital=HUNDRED, benchmark=())
     trades = metrics.all_trades  # net 10, 5, -5, -6, 0, -2
     assert (trades.trade_count, trades.win_count, trades.loss_count) == (6, 2, 3)
     assert trades.win_rate == pytest.approx(2 / 6)
@@ -172,7 +172,7 @@ def test_trades_are_counted_by_hand() -> None:
 
 def test_the_r_distribution_counts_every_trade_with_a_stop_once() -> None:
     trips = trades_of([("89", OrderPurpose.EXIT), ("110.5", OrderPurpose.EXIT)])  # -2.3 R, 2 R
-    metrics = compute_metrics(curve_of([98.5]), trips, initial_capital=HUNDRED, benchmark=None)
+    metrics = compute_metrics(curve_of([98.5]), trips, initial_capital=HUNDRED, benchmark=())
     filled = [bin_ for bin_ in metrics.r_distribution if bin_.count]
     assert [(bin_.lower, bin_.upper, bin_.count) for bin_ in filled] == [
         (None, -2.0, 1),
@@ -182,7 +182,7 @@ def test_the_r_distribution_counts_every_trade_with_a_stop_once() -> None:
 
 def test_trades_without_a_stop_have_no_r_multiple() -> None:
     trips = trades_of([("110", OrderPurpose.EXIT)], stop=None)
-    metrics = compute_metrics(curve_of([109.5]), trips, initial_capital=HUNDRED, benchmark=None)
+    metrics = compute_metrics(curve_of([109.5]), trips, initial_capital=HUNDRED, benchmark=())
     assert metrics.all_trades.average_r_multiple is None
     assert metrics.r_distribution == ()
 
@@ -191,7 +191,7 @@ def test_a_trip_still_open_costs_money_but_is_no_trade_yet() -> None:
     log = EventLog()
     log.fill(Side.BUY, "1", "100", fee="0.25")
     metrics = compute_metrics(
-        curve_of([99.75]), round_trips(log.events), initial_capital=HUNDRED, benchmark=None
+        curve_of([99.75]), round_trips(log.events), initial_capital=HUNDRED, benchmark=()
     )
     assert metrics.all_trades.trade_count == 0
     assert metrics.costs.fees == 0.25
@@ -203,7 +203,7 @@ def test_costs_tell_liquidation_and_funding_apart() -> None:
     log.fund("-0.4")
     log.fill(Side.SELL, "1", "90", purpose=OrderPurpose.LIQUIDATION, fee="1", pnl="-10")
     metrics = compute_metrics(
-        curve_of([88.35]), round_trips(log.events), initial_capital=HUNDRED, benchmark=None
+        curve_of([88.35]), round_trips(log.events), initial_capital=HUNDRED, benchmark=()
     )
     costs = metrics.costs
     assert (costs.fees, costs.liquidation, costs.funding) == (0.25, 1.0, 0.4)
@@ -212,14 +212,14 @@ def test_costs_tell_liquidation_and_funding_apart() -> None:
 
 def test_exposure_is_the_share_of_bars_that_end_with_a_position() -> None:
     curve = curve_of([100.0] * 4, used=[0, 10, 10, 0])
-    metrics = compute_metrics(curve, [], initial_capital=HUNDRED, benchmark=None)
+    metrics = compute_metrics(curve, [], initial_capital=HUNDRED, benchmark=())
     assert metrics.exposure == 0.5
 
 
 def test_turnover_is_traded_value_per_average_equity_and_year() -> None:
     trips = trades_of([("100", OrderPurpose.EXIT)])  # 200 traded
     curve = curve_of([100.0] * 73)  # a fifth of a year
-    metrics = compute_metrics(curve, trips, initial_capital=HUNDRED, benchmark=None)
+    metrics = compute_metrics(curve, trips, initial_capital=HUNDRED, benchmark=())
     assert metrics.traded_notional == 200
     assert metrics.turnover_per_year == pytest.approx(10)
 
@@ -242,7 +242,9 @@ def test_buy_and_hold_runs_from_the_first_open_to_the_last_close() -> None:
     candles = candles_of(
         [(100, 120, 80, 90), (90, 100, 90, 99), (99, 130, 99, 126)], timeframe="1d"
     )
-    metrics = compute_metrics(curve_of([100.0] * 3), [], initial_capital=HUNDRED, benchmark=candles)
+    metrics = compute_metrics(
+        curve_of([100.0] * 3), [], initial_capital=HUNDRED, benchmark=[candles]
+    )
     hold = metrics.buy_and_hold
     assert hold is not None
     assert hold.total_return == pytest.approx(0.26)
@@ -252,12 +254,28 @@ def test_buy_and_hold_runs_from_the_first_open_to_the_last_close() -> None:
     assert hold.sharpe == pytest.approx(expected)
 
 
+def test_several_symbols_are_held_in_equal_parts() -> None:
+    first = candles_of([(100, 120, 80, 90), (90, 100, 90, 80), (80, 130, 80, 120)], timeframe="1d")
+    # Half the weight from a day later on, and no candle on the last day: its last close stands.
+    other = candles_of(
+        [(10, 30, 10, 20)], timeframe="1d", symbol="ETHUSDT", start_ms=MIDNIGHT_MS + DAY_MS
+    )
+    hold = compute_metrics(
+        curve_of([100.0] * 3), [], initial_capital=HUNDRED, benchmark=[first, other]
+    ).buy_and_hold
+    assert hold is not None
+    # (0.9 + 1) / 2, (0.8 + 2) / 2, (1.2 + 2) / 2.
+    assert hold.total_return == pytest.approx(0.6)
+    assert hold.max_drawdown == pytest.approx(0.05)
+    assert hold.cagr == pytest.approx(1.6 ** (365 / 3) - 1)
+
+
 def test_hourly_and_daily_candles_hold_alike() -> None:
     hourly = [(100.0 + i, 101.0 + i, 99.0 + i, 100.5 + i) for i in range(72)]
     daily = [(hourly[d * 24][0], 999.0, 1.0, hourly[d * 24 + 23][3]) for d in range(3)]
     held = [
         compute_metrics(
-            curve_of([100.0] * 3), [], initial_capital=HUNDRED, benchmark=benchmark
+            curve_of([100.0] * 3), [], initial_capital=HUNDRED, benchmark=[benchmark]
         ).buy_and_hold
         for benchmark in (candles_of(hourly), candles_of(daily, timeframe="1d"))
     ]
@@ -270,7 +288,7 @@ def test_hourly_and_daily_candles_hold_alike() -> None:
 def test_monthly_candles_are_known_when_their_month_is_over() -> None:
     candles = candles_of([(100, 110, 90, 110)], timeframe="1M")
     metrics = compute_metrics(
-        curve_of([100.0] * 31), [], initial_capital=HUNDRED, benchmark=candles
+        curve_of([100.0] * 31), [], initial_capital=HUNDRED, benchmark=[candles]
     )
     assert metrics.buy_and_hold is not None
     assert metrics.buy_and_hold.cagr == pytest.approx(1.1 ** (365 / 31) - 1)
@@ -279,7 +297,7 @@ def test_monthly_candles_are_known_when_their_month_is_over() -> None:
 def test_metrics_become_strict_json() -> None:
     trips = trades_of([("110", OrderPurpose.TAKE_PROFIT)])
     metrics = compute_metrics(
-        curve_of([105.0, 109.5]), trips, initial_capital=HUNDRED, benchmark=None
+        curve_of([105.0, 109.5]), trips, initial_capital=HUNDRED, benchmark=()
     )
     read = json.loads(json.dumps(metrics.as_dict(), allow_nan=False))
     assert read["win_rate"] == 1.0

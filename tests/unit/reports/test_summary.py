@@ -20,7 +20,7 @@ def losing_run() -> Metrics:
         curve_of([110.0, 88.0, 90.0]),
         [],
         initial_capital=Decimal(100),
-        benchmark=candles_of([(10, 10, 10, 12), (12, 12, 9, 9), (9, 9, 9, 9)], timeframe="1d"),
+        benchmark=[candles_of([(10, 10, 10, 12), (12, 12, 9, 9), (9, 9, 9, 9)], timeframe="1d")],
     )
 
 
@@ -36,7 +36,7 @@ def test_the_summary_shows_signs_and_units() -> None:
 
 
 def test_a_run_without_candles_has_nothing_to_hold() -> None:
-    metrics = compute_metrics(curve_of([100.0]), [], initial_capital=Decimal(100), benchmark=None)
+    metrics = compute_metrics(curve_of([100.0]), [], initial_capital=Decimal(100), benchmark=())
     assert not any(label.startswith("Buy") for label, _ in summary_rows(metrics))
 
 

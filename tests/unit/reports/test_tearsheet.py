@@ -70,7 +70,7 @@ def report_of(trade_count: int = 6, *, stop: bool = True, **changes: Any) -> Tea
         "facts": {"Symbol": "BTCUSDT", "Venue": "binance"},
         "curve": curve,
         "trips": trips,
-        "metrics": compute_metrics(curve, trips, initial_capital=capital, benchmark=bars),
+        "metrics": compute_metrics(curve, trips, initial_capital=capital, benchmark=[bars]),
         "candles": {"BTCUSDT": bars},
         "initial_capital": capital,
         "provenance": {"perpdesk": "0.1.0"},
@@ -217,7 +217,7 @@ def test_a_verdict_that_is_no_pass_does_not_look_like_one(passed: bool | None, k
 )
 def test_the_result_is_said_in_one_plain_sentence(equity: list[float], said: str) -> None:
     curve = curve_of(equity)
-    metrics = compute_metrics(curve, [], initial_capital=Decimal(1000), benchmark=None)
+    metrics = compute_metrics(curve, [], initial_capital=Decimal(1000), benchmark=())
     html = render_tearsheet(report_of(0, curve=curve, metrics=metrics))
     headline = html.split('<p class="headline">')[1].split("</p>")[0]
     assert said in headline
@@ -228,7 +228,7 @@ def test_the_curve_keeps_the_deepest_drawdown_and_the_end() -> None:
     report = report_of()
     rng = np.random.default_rng(9)
     curve = curve_of((1000 + np.cumsum(rng.normal(0, 3, 30_000))).tolist(), bar_ms=60_000)
-    metrics = compute_metrics(curve, [], initial_capital=Decimal(1000), benchmark=None)
+    metrics = compute_metrics(curve, [], initial_capital=Decimal(1000), benchmark=())
     page = Page(render_tearsheet(report_of(curve=curve, metrics=metrics)))
     columns = page.payload()["equity"]
     assert len(columns["equity"]) == len(columns["slots"]) == len(columns["times"]) <= 2000
@@ -245,6 +245,22 @@ def test_a_curve_that_is_short_enough_is_drawn_row_by_row() -> None:
     held = report.candles["BTCUSDT"]
     expected = 1000 * held.close[-1] / held.open[0]
     assert columns["hold"][-1] == pytest.approx(expected, abs=0.01)
+
+
+def test_several_symbols_are_held_in_equal_parts_beside_the_run() -> None:
+    report = report_of()
+    other = candles_of([(10, 10, 10, 20)] * 24 * 70, symbol="ETHUSDT")
+    candles = {**report.candles, "ETHUSDT": other}
+    metrics = compute_metrics(
+        report.curve, [], initial_capital=Decimal(1000), benchmark=list(candles.values())
+    )
+    html = render_tearsheet(report_of(candles=candles, metrics=metrics))
+    columns = Page(html).payload()["equity"]
+    assert columns["hold_symbol"] == "BTCUSDT, ETHUSDT in equal parts"
+    held = report.candles["BTCUSDT"]
+    expected = 1000 * (held.close[-1] / held.open[0] + 2) / 2
+    assert columns["hold"][-1] == pytest.approx(expected, abs=0.01)
+    assert "where holding BTCUSDT, ETHUSDT in equal parts made" in html
 
 
 def test_trades_beyond_the_list_are_counted_and_said_to_be_left_out() -> None:
@@ -266,7 +282,7 @@ def test_candles_say_what_they_were_joined_from() -> None:
 def test_a_run_of_hardly_anything_still_has_a_page(count: int) -> None:
     curve = curve_of([1000.0])
     report = report_of(count, stop=False)
-    metrics = compute_metrics(curve, report.trips, initial_capital=Decimal(1000), benchmark=None)
+    metrics = compute_metrics(curve, report.trips, initial_capital=Decimal(1000), benchmark=())
     html = render_tearsheet(report_of(count, stop=False, curve=curve, metrics=metrics, candles={}))
     assert "No trade had a stop" in html
     assert "NaN" not in html.split("<script")[0]
