@@ -16,6 +16,7 @@ from perpdesk.backtest.artifacts import (
     FILL_COLUMNS,
     FUNDING_COLUMNS,
 )
+from perpdesk.backtest.signals import SIGNAL_COLUMNS
 from perpdesk.backtest.spec import RunSpec, read_spec
 from perpdesk.cli.main import app
 from perpdesk.reports.round_trip import TRADE_COLUMNS
@@ -121,6 +122,7 @@ def test_the_guide_names_every_column_of_every_table() -> None:
     tables = {
         "trades": TRADE_COLUMNS,
         "fills": FILL_COLUMNS,
+        "signals": SIGNAL_COLUMNS,
         "funding": FUNDING_COLUMNS,
         "account_curve": CURVE_COLUMNS,
         "equity": EQUITY_COLUMNS,

@@ -16,6 +16,7 @@ import pyarrow.csv as pa_csv
 
 from perpdesk.backtest.runner import BacktestResult
 from perpdesk.backtest.sheet import tearsheet_data
+from perpdesk.backtest.signals import signal_lines
 from perpdesk.domain.account import AccountCurve, Atoms
 from perpdesk.domain.events import Event, FundingSettled, OrderFilled
 from perpdesk.domain.numbers import ATOMS_PER_UNIT, plain
@@ -70,6 +71,7 @@ def write_artifacts(
     rows = (list(row.values()) for row in trades)
     _write_csv(folder / "trades.csv", TRADE_COLUMNS, rows)
     _write(folder / "fills.csv", map(str.encode, _fill_lines(result.events)))
+    _write(folder / "signals.csv", map(str.encode, signal_lines(result.signal_records)))
     _write_csv(folder / "funding.csv", FUNDING_COLUMNS, _funding_rows(result.events))
     _write_csv(folder / "equity.csv", EQUITY_COLUMNS, _equity_rows(result))
     _write(folder / "events.jsonl", _event_lines(result.events))

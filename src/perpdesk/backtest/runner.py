@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perpdesk.backtest.preflight import Preflight, RunData
+from perpdesk.backtest.signals import SignalSummary, kind_of, signal_summary
 from perpdesk.backtest.spec import RunSpec
 from perpdesk.backtest.verification import verify_run
 from perpdesk.cerebro.account_curve import CurveDrawer, CurveRecorder, CurveSink
@@ -32,26 +33,17 @@ from perpdesk.strategies.parameters import parse_params
 from perpdesk.strategies.registry import StrategyRegistry
 from perpdesk.strategies.sources import source_hash
 from perpdesk.strategies.verdict import LookaheadVerdict
+from perpdesk.trading.pending import SignalRecord
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalSummary:
-    """How many signals ended how, and the most frequent reasons of those that were denied."""
-
-    total: int
-    by_state: dict[str, int]
-    denied_reasons: dict[str, int]
-    refused_orders: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacktestResult:
     """Everything a run found.
 
-    candles: strategy bars of the range by symbol. stopped: why the account could trade no more.
-    verdict: what the look-ahead checks found.
+    candles: strategy bars of the range by symbol. signal_records: every signal, in order. stopped:
+    why the account could trade no more. verdict: what the look-ahead checks found.
     """
 
     spec: RunSpec
@@ -66,6 +58,7 @@ class BacktestResult:
     trips: list[RoundTrip]
     metrics: Metrics
     signals: SignalSummary
+    signal_records: list[SignalRecord]
     verdict: LookaheadVerdict
     candles: dict[str, Candles]
     stopped: AccountStopped | None
@@ -185,6 +178,7 @@ class BacktestRunner:
         metrics = compute_metrics(
             curve, trips, initial_capital=spec.initial_capital, benchmark=list(candles.values())
         )
+        records = list(host.desk.pending.records.values())
         strategy, parameters = plans[0].strategy, plans[0].parameters
         stopped = [event for event in host.events if isinstance(event, AccountStopped)]
         return BacktestResult(
@@ -199,7 +193,8 @@ class BacktestRunner:
             curve=curve,
             trips=trips,
             metrics=metrics,
-            signals=_signal_summary(host),
+            signals=signal_summary(records, host.desk.refusals),
+            signal_records=records,
             verdict=_verdict(plans, data, spec.seed),
             candles=candles,
             stopped=stopped[0] if stopped else None,
@@ -246,26 +241,6 @@ def _verdict(plans: list[StrategyPlan], data: RunData, seed: int) -> LookaheadVe
     return verdict
 
 
-def _signal_summary(host: SimulationHost) -> SignalSummary:
-    records = host.desk.pending.records.values()
-    denied = Counter(
-        _kind_of(record.reason) for record in records if record.state is SignalState.DENIED
-    )
-    refused = Counter(f"{event.code} {_kind_of(event.reason)}" for event in host.desk.refusals)
-    return SignalSummary(
-        total=len(records),
-        by_state=dict(sorted(Counter(record.state.value for record in records).items())),
-        denied_reasons=dict(denied.most_common(10)),
-        refused_orders=dict(refused.most_common(10)),
-    )
-
-
-def _kind_of(reason: str) -> str:
-    """Return a reason without its numbers, so that like reasons count together."""
-    words = ["…" if any(letter.isdigit() for letter in word) else word for word in reason.split()]
-    return " ".join(words)
-
-
 def _notes_on(instruments: Mapping[str, Instrument]) -> list[str]:
     """Return what stands in for what, each remark once with the symbols that it is true of."""
     symbols: dict[str, list[str]] = {}
@@ -297,10 +272,10 @@ def _notes_on_signals(host: SimulationHost) -> list[str]:
     if len(denied) == len(records):
         notes.append(
             f"all {len(records)} signals were denied, so nothing was traded; most often: "
-            f"{Counter(_kind_of(record.reason) for record in denied).most_common(1)[0][0]}"
+            f"{Counter(kind_of(record.reason) for record in denied).most_common(1)[0][0]}"
         )
     if host.desk.refusals:
-        often = Counter(_kind_of(event.reason) for event in host.desk.refusals).most_common(1)
+        often = Counter(kind_of(event.reason) for event in host.desk.refusals).most_common(1)
         notes.append(
             f"the venue refused {len(host.desk.refusals)} orders; most often: {often[0][0]}"
         )

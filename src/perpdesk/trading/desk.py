@@ -100,21 +100,28 @@ class Desk:
         if held * signal.side.sign > ZERO:
             raise Denied(f"a {signal.side} position of {signal.symbol} is open already")
 
-    def _supersede(self, signal: Signal, now_ms: int, side: PositionSide | None = None) -> None:
-        """Let a signal replace what its strategy asked before: all of it, or what is on `side`."""
+    def _supersede(self, signal: Signal, now_ms: int, side: PositionSide | None = None) -> bool:
+        """Let a signal replace what its strategy asked before: all of it, or what is on `side`.
+
+        Tell whether there was anything.
+        """
+        found = False
         for other in list(self.pending.waiting.values()):
             same = (other.symbol, other.strategy) == (signal.symbol, signal.strategy)
             if same and other.id != signal.id and side in (None, other.side):
-                self.pending.decide(
-                    other.id, SignalState.SUPERSEDED, now_ms, f"by signal {signal.id}"
-                )
+                reason = f"by signal {signal.id}"
+                found |= self.pending.decide(other.id, SignalState.SUPERSEDED, now_ms, reason)
+        return found
 
     def _exit(self, signal: Signal, now_ms: int) -> list[Command]:
-        self.pending.decide(signal.id, SignalState.CONFIRMED, now_ms, "exits do not wait")
-        self._supersede(signal, now_ms, signal.side)
+        called_back = self._supersede(signal, now_ms, signal.side)
         commands = self._cancel_entries(signal.symbol, signal.side)
         if self.positions[signal.symbol] * signal.side.sign > ZERO:
             commands.append(self._close(signal, signal.side))
+        if commands or called_back:
+            self.pending.decide(signal.id, SignalState.CONFIRMED, now_ms, "exits do not wait")
+        else:
+            self.pending.decide(signal.id, SignalState.EXPIRED, now_ms, "nothing to close")
         return commands
 
     # Decisions.

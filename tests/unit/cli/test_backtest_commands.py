@@ -81,6 +81,7 @@ def test_a_run_answers_with_where_everything_is(capsys: Printed) -> None:
         "fills.csv",
         "funding.csv",
         "run_manifest.json",
+        "signals.csv",
         "tearsheet.html",
         "trades.csv",
     ]

@@ -127,7 +127,10 @@ def test_an_exit_of_a_side_that_is_not_open_does_nothing(held: object) -> None:
     desk = desk_of()
     if held:
         open_position(desk, SHORT)
-    assert desk.on_signal(exit_of(LONG), T0 + HOUR_MS) == []
+    leave = exit_of(LONG)
+    assert desk.on_signal(leave, T0 + HOUR_MS) == []
+    assert state_of(desk, leave.id) is SignalState.EXPIRED
+    assert reason_of(desk, leave.id) == "nothing to close"
 
 
 def test_an_exit_cancels_the_entry_that_still_works_on_its_side() -> None:
@@ -146,7 +149,9 @@ def test_an_exit_calls_back_the_entry_that_still_waits_for_its_yes() -> None:
     long, short = signal_of(), signal_of(SHORT, symbol="ETHUSDT")
     desk.on_signal(long, T0)
     desk.on_signal(short, T0)
-    desk.on_signal(exit_of(LONG), T0 + HOUR_MS)
+    leave = exit_of(LONG)
+    desk.on_signal(leave, T0 + HOUR_MS)
+    assert state_of(desk, leave.id) is SignalState.CONFIRMED
     assert state_of(desk, long.id) is SignalState.SUPERSEDED
     assert state_of(desk, short.id) is SignalState.PENDING
     commands = desk.on_time(T0 + 2 * HOUR_MS)
