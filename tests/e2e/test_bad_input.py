@@ -334,8 +334,8 @@ def test_signals_below_the_floor_are_denied_and_counted_and_the_run_goes_on(desk
     (desk / "strategies/mine.py").write_text(plugin(body))
     options = ("--symbol", "BTCUSDT", "--strategy", "mine", "--timeframe", "1h")
     document = ok(desk, "backtest", "run", *options)
-    assert document["signals"]["by_state"] == {"DENIED": 2880}
-    assert any("all 2880 signals were denied" in note for note in document["notes"])
+    assert document["signals"]["entries"] == {"DENIED": 2880}
+    assert any("all 2880 entry signals were denied" in note for note in document["notes"])
     traded = ok(desk, "backtest", "run", *options, "--min-risk-reward", "0")
     assert traded["metrics"]["trade_count"] > 0
 

@@ -74,6 +74,7 @@ def run_manifest(result: BacktestResult) -> dict[str, Any]:
         "seed": spec.seed,
         "lookahead": result.verdict,
         "notes": list(result.notes),
+        "warnings": list(result.warnings),
     }
 
 

@@ -52,7 +52,10 @@ class SymbolData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
-    """Everything loaded. start_ms, end_ms: the range of the run. notes: amber remarks, in words."""
+    """Everything loaded. start_ms, end_ms: the range of the run.
+
+    warnings: what changes the result. remarks: what stands in for what. Both in words.
+    """
 
     start_ms: int
     end_ms: int
@@ -60,7 +63,13 @@ class RunData:
     execution_timeframe: Timeframe
     symbols: dict[str, SymbolData]
     sources: tuple[DataSource, ...]
-    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return warnings and remarks."""
+        return self.warnings + self.remarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +91,21 @@ class _Span:
 
 
 class Preflight:
-    """Collects what a spec needs from a store."""
+    """Collects what a spec needs from a store.
 
-    def __init__(self, store: CandleStore, spec: RunSpec, *, warmup_candles: int) -> None:
+    warmup_candles: signals before so many are withheld. memory_candles: how many fix a signal.
+    """
+
+    def __init__(
+        self, store: CandleStore, spec: RunSpec, *, warmup_candles: int, memory_candles: int = 0
+    ) -> None:
         self.store = store
         self.spec = spec
         self.timeframe = Timeframe.parse(spec.timeframe)
         self.warmup_candles = warmup_candles
-        self.notes: list[str] = []
+        self.memory_candles = max(warmup_candles, memory_candles)
+        self.warnings: list[str] = []
+        self.remarks: list[str] = []
         self.sources: list[DataSource] = []
 
     def run(self) -> RunData:
@@ -102,7 +118,7 @@ class Preflight:
         }
         if any(source.source != RECORDED for source in self.sources):
             origins = sorted({s.source for s in self.sources if s.source != RECORDED})
-            self.notes.insert(0, f"the market is not recorded: {', '.join(origins)}")
+            self.warnings.insert(0, f"the market is not recorded: {', '.join(origins)}")
         return RunData(
             start_ms=start_ms,
             end_ms=end_ms,
@@ -110,7 +126,8 @@ class Preflight:
             execution_timeframe=execution,
             symbols=symbols,
             sources=tuple(self.sources),
-            notes=tuple(dict.fromkeys(self.notes)),
+            warnings=tuple(dict.fromkeys(self.warnings)),
+            remarks=tuple(dict.fromkeys(self.remarks)),
         )
 
     # Which series, which range.
@@ -166,7 +183,7 @@ class Preflight:
             key=lambda span: span.end_ms - span.start_ms,
         )
         if longest.end_ms - longest.start_ms > chosen.end_ms - chosen.start_ms:
-            self.notes.append(
+            self.warnings.append(
                 f"executed on {chosen.timeframe}, stored from {utc_text(chosen.first_ms)} to "
                 f"{utc_text(chosen.last_ms)}; {longest.timeframe} would cover "
                 f"{utc_text(longest.start_ms)} to {utc_text(longest.end_ms)}: choose with "
@@ -222,7 +239,7 @@ class Preflight:
     ) -> SymbolData:
         venue, store = self.spec.venue, self.store
         self._note_source(stored, symbol, DataKind.CANDLES, execution)
-        warm_ms = start_ms - self.warmup_candles * self.timeframe.duration_ms
+        warm_ms = start_ms - self.memory_candles * self.timeframe.duration_ms
         loaded = store.candles(venue, symbol, execution, self.timeframe.floor(warm_ms), end_ms)
         bars = loaded if execution == self.timeframe else aggregate(loaded, self.timeframe)
         bars = bars.between(warm_ms, end_ms)
@@ -267,9 +284,14 @@ class Preflight:
     def _note_warmup(self, symbol: str, bars: Candles, start_ms: int) -> None:
         before = int(np.searchsorted(bars.ts_ms, start_ms))
         if before < self.warmup_candles:
-            self.notes.append(
-                f"{symbol}: {before} of {self.warmup_candles} warm-up candles lie before the start,"
-                " so the first signals come later"
+            self.remarks.append(
+                f"{symbol}: {before} of the {self.warmup_candles} candles that the strategy warms "
+                "up on lie before the start; its signals are withheld until all have closed"
+            )
+        if before < self.memory_candles and self.memory_candles > self.warmup_candles:
+            self.remarks.append(
+                f"{symbol}: {before} of the {self.memory_candles} candles that fix a signal lie "
+                "before the start; the first ones differ a little from those of a longer history"
             )
 
     def _note_gaps(self, symbol: str, fine: Candles) -> None:
@@ -277,7 +299,7 @@ class Preflight:
         if holes:
             missing = sum(hole.missing for hole in holes)
             shown = ", ".join(str(hole) for hole in holes[:_SHOWN])
-            self.notes.append(
+            self.warnings.append(
                 f"{symbol}: {missing} execution candles are missing in {len(holes)} gaps: {shown}"
                 f"{' …' if len(holes) > _SHOWN else ''}; nothing trades in a gap"
             )
@@ -317,17 +339,17 @@ class Preflight:
         self, symbol: str, mark: Candles | None, ready: ExecutionBars, execution: Timeframe
     ) -> None:
         if mark is None:
-            self.notes.append(
+            self.remarks.append(
                 f"{symbol}: no mark price is stored, last price stands in for liquidation"
             )
             return
         if mark.timeframe != execution:
-            self.notes.append(
+            self.remarks.append(
                 f"{symbol}: mark price is known per {mark.timeframe}; within it, last price held "
                 "to the mark's range stands in"
             )
         if ready.mark_coverage < 1.0:
-            self.notes.append(
+            self.remarks.append(
                 f"{symbol}: mark price covers {ready.mark_coverage:.2%} of the range, last price "
                 "stands in elsewhere"
             )
@@ -341,7 +363,7 @@ class Preflight:
         """
         venue = self.spec.venue
         if venue is Venue.BINANCE_SPOT:
-            self.notes.append(f"{symbol}: spot has no funding; none is charged")
+            self.remarks.append(f"{symbol}: spot has no funding; none is charged")
             return None, 0
         if not self.store.has(venue, symbol, DataKind.FUNDING):
             self._missing_funding(symbol, f"no funding of {symbol} is stored")
@@ -374,4 +396,4 @@ class Preflight:
                 f"--symbol {symbol} --kind funding; or choose another range; or run with "
                 "--allow-gaps and see it marked in the result.",
             )
-        self.notes.append(f"{words}; nothing is charged or paid there")
+        self.warnings.append(f"{words}; nothing is charged or paid there")

@@ -1,13 +1,19 @@
 """One run, from spec to measured result. Nothing here touches the disk but the candle store."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from perpdesk.backtest.notes import (
+    remarks_on_instruments,
+    warnings_on_signals,
+    warnings_on_stop,
+    warnings_on_trades,
+    warnings_on_verdict,
+)
 from perpdesk.backtest.preflight import Preflight, RunData
-from perpdesk.backtest.signals import SignalSummary, kind_of, signal_summary
+from perpdesk.backtest.signals import SignalSummary, signal_summary
 from perpdesk.backtest.spec import RunSpec
 from perpdesk.backtest.verification import verify_run
 from perpdesk.cerebro.account_curve import CurveDrawer, CurveRecorder, CurveSink
@@ -16,11 +22,9 @@ from perpdesk.cerebro.host import SimulationHost
 from perpdesk.domain.account import AccountCurve, LedgerEntry
 from perpdesk.domain.candles import Candles, Timeframe, Times
 from perpdesk.domain.errors import UsageRefused
-from perpdesk.domain.events import AccountStopped, Event, StopCause
+from perpdesk.domain.events import AccountStopped, Event
 from perpdesk.domain.instrument import FeeSchedule, Instrument
-from perpdesk.domain.signal import SignalState
 from perpdesk.marketdata.candle_store import CandleStore
-from perpdesk.marketdata.gaps import utc_text
 from perpdesk.marketdata.instruments import InstrumentBook
 from perpdesk.reports.excursions import with_excursions
 from perpdesk.reports.metrics import Metrics, compute_metrics
@@ -62,8 +66,14 @@ class BacktestResult:
     verdict: LookaheadVerdict
     candles: dict[str, Candles]
     stopped: AccountStopped | None
-    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    remarks: tuple[str, ...]
     fill_model: dict[str, str]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what to read first: what changed the result, then what stands in for what."""
+        return self.warnings + self.remarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +102,12 @@ class BacktestRunner:
         strategy = self.strategies.get(spec.strategy)
         _require_timeframe(strategy, spec)
         parameters = parse_params(strategy, spec.params)
-        warmup = max(strategy.warmup_candles(parameters), strategy.memory_candles(parameters))
-        data = Preflight(self.store, spec, warmup_candles=warmup).run()
+        data = Preflight(
+            self.store,
+            spec,
+            warmup_candles=strategy.warmup_candles(parameters),
+            memory_candles=strategy.memory_candles(parameters),
+        ).run()
         instruments = self._instruments(spec, data)
         plans = [
             StrategyPlan(
@@ -180,6 +194,7 @@ class BacktestRunner:
         )
         records = list(host.desk.pending.records.values())
         strategy, parameters = plans[0].strategy, plans[0].parameters
+        verdict = _verdict(plans, data, spec.seed)
         stopped = [event for event in host.events if isinstance(event, AccountStopped)]
         return BacktestResult(
             spec=spec,
@@ -195,15 +210,17 @@ class BacktestRunner:
             metrics=metrics,
             signals=signal_summary(records, host.desk.refusals),
             signal_records=records,
-            verdict=_verdict(plans, data, spec.seed),
+            verdict=verdict,
             candles=candles,
             stopped=stopped[0] if stopped else None,
-            notes=(
-                *_notes_on_stop(stopped),
-                *data.notes,
-                *_notes_on(instruments),
-                *_notes_on_signals(host),
+            warnings=(
+                *warnings_on_stop(stopped),
+                *data.warnings,
+                *warnings_on_signals(records, host.desk.refusals),
+                *warnings_on_trades(trips),
+                *warnings_on_verdict(verdict),
             ),
+            remarks=(*data.remarks, *remarks_on_instruments(instruments)),
             fill_model=host.exchange.settings.describe(),
         )
 
@@ -239,44 +256,3 @@ def _verdict(plans: list[StrategyPlan], data: RunData, seed: int) -> LookaheadVe
             break
     assert verdict is not None
     return verdict
-
-
-def _notes_on(instruments: Mapping[str, Instrument]) -> list[str]:
-    """Return what stands in for what, each remark once with the symbols that it is true of."""
-    symbols: dict[str, list[str]] = {}
-    for symbol, instrument in instruments.items():
-        for remark in instrument.note.split("; "):
-            if remark:
-                symbols.setdefault(remark, []).append(symbol)
-    return [f"{', '.join(names)}: {remark}" for remark, names in symbols.items()]
-
-
-def _notes_on_stop(stopped: Sequence[AccountStopped]) -> list[str]:
-    words = {
-        StopCause.ACCOUNT_BLOWN: "its equity was used up",
-        StopCause.INSUFFICIENT_FREE_MARGIN: "what was left could not open the smallest legal order",
-    }
-    return [
-        f"the account stopped on {utc_text(event.ts_ms)} ({event.cause}): {words[event.cause]}; "
-        "nothing was traded after that"
-        for event in stopped[:1]
-    ]
-
-
-def _notes_on_signals(host: SimulationHost) -> list[str]:
-    records = list(host.desk.pending.records.values())
-    if not records:
-        return ["the strategy gave no signal in this range"]
-    denied = [record for record in records if record.state is SignalState.DENIED]
-    notes = []
-    if len(denied) == len(records):
-        notes.append(
-            f"all {len(records)} signals were denied, so nothing was traded; most often: "
-            f"{Counter(kind_of(record.reason) for record in denied).most_common(1)[0][0]}"
-        )
-    if host.desk.refusals:
-        often = Counter(kind_of(event.reason) for event in host.desk.refusals).most_common(1)
-        notes.append(
-            f"the venue refused {len(host.desk.refusals)} orders; most often: {often[0][0]}"
-        )
-    return notes

@@ -32,7 +32,7 @@ def settle(store: CandleStore, *hours: int, symbol: str = "BTCUSDT") -> None:
     store.write_funding(funding_of(*rows, symbol=symbol))
 
 
-def checked(store: CandleStore, *, warmup: int = 0, **fields: Any) -> RunData:
+def checked(store: CandleStore, *, warmup: int = 0, memory: int = 0, **fields: Any) -> RunData:
     values = {
         "venue": "binance",
         "symbols": "BTCUSDT",
@@ -40,7 +40,8 @@ def checked(store: CandleStore, *, warmup: int = 0, **fields: Any) -> RunData:
         "timeframe": "1h",
         "allow_gaps": True,
     }
-    return Preflight(store, read_spec(values | fields, origin=""), warmup_candles=warmup).run()
+    spec = read_spec(values | fields, origin="")
+    return Preflight(store, spec, warmup_candles=warmup, memory_candles=memory).run()
 
 
 def refused(store: CandleStore, **fields: Any) -> DataRefused:
@@ -126,8 +127,36 @@ def test_the_warm_up_lies_before_the_start_and_is_never_executed_on(store: Candl
 def test_a_warm_up_that_is_not_there_is_noted(store: CandleStore) -> None:
     store.write_candles(days(2, M5))
     notes = checked(store, start=T0 + 2 * HOUR_MS, warmup=5).notes
-    assert "BTCUSDT: 2 of 5 warm-up candles lie before the start" in notes[0]
-    assert not any("warm-up" in note for note in checked(store, start=T0 + DAY, warmup=5).notes)
+    assert (
+        "BTCUSDT: 2 of the 5 candles that the strategy warms up on lie before the start; its "
+        "signals are withheld until all have closed"
+    ) in notes
+    assert not any("fix a signal" in note for note in notes)
+    assert not any("warms" in note for note in checked(store, start=T0 + DAY, warmup=5).notes)
+
+
+def test_a_memory_longer_than_the_warm_up_is_loaded_and_noted_by_itself(store: CandleStore) -> None:
+    store.write_candles(days(2, M5))
+    data = checked(store, start=T0 + 10 * HOUR_MS, warmup=5, memory=20)
+    assert len(data.symbols["BTCUSDT"].candles.between(0, data.start_ms)) == 10
+    assert (
+        "BTCUSDT: 10 of the 20 candles that fix a signal lie before the start; the first ones "
+        "differ a little from those of a longer history"
+    ) in data.remarks
+    assert not any("withheld" in note for note in data.notes)
+    enough = checked(store, start=T0 + DAY, warmup=5, memory=20)
+    assert not any("fix a signal" in note for note in enough.notes)
+
+
+def test_what_changes_the_result_is_told_apart_from_what_stands_in(store: CandleStore) -> None:
+    rows = [(100.0, 100.0, 100.0, 100.0)] * 286
+    store.write_candles(candles_of(rows, skip=[30, 31]), source="synthetic seed=7")
+    data = checked(store, warmup=5)
+    for words in ("not recorded", "missing in 1 gap", "no funding of BTCUSDT"):
+        assert any(words in note for note in data.warnings)
+    for words in ("no mark price", "warms up"):
+        assert any(words in note for note in data.remarks)
+    assert data.notes == data.warnings + data.remarks
 
 
 def test_a_hole_in_the_candles_is_noted_with_its_times(store: CandleStore) -> None:

@@ -330,8 +330,9 @@ def test_a_strategy_runs_only_on_the_timeframes_it_is_meant_for(
     options = ("--symbol", "BTCUSDT", "--strategy", "slow", "--timeframe")
     text = refusal(capsys, "run", *options, "1h")
     assert "slow@1 is meant for 4h candles, not for 1h → Run it with --timeframe 4h" in text
-    assert answer(capsys, "run", *options, "4h")["notes"][-1] == (
+    assert (
         "the strategy gave no signal in this range"
+        in (answer(capsys, "run", *options, "4h")["notes"])
     )
 
 
