@@ -1,25 +1,21 @@
 """The files of a run: written beside their place, moved into it whole, or not at all."""
 
 import csv
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 
+from perpdesk.backtest.durable import settle, sync_folder
 from perpdesk.backtest.runner import BacktestResult
 from perpdesk.backtest.sheet import tearsheet_data
 from perpdesk.backtest.signals import signal_lines
-from perpdesk.domain.account import AccountCurve, Atoms
 from perpdesk.domain.events import Event, FundingSettled, OrderFilled
-from perpdesk.domain.numbers import ATOMS_PER_UNIT, plain
+from perpdesk.domain.numbers import plain
 from perpdesk.reports.round_trip import TRADE_COLUMNS, RoundTrip
 from perpdesk.reports.tearsheet import render_tearsheet
 
@@ -38,19 +34,8 @@ FILL_COLUMNS: Final = (
     "reason",
 )
 FUNDING_COLUMNS: Final = ("ts_ms", "symbol", "signed_quantity", "mark_price", "rate", "amount")
-CURVE_COLUMNS: Final = (
-    "ts_ms",
-    "cash",
-    "unrealized",
-    "equity",
-    "used_margin",
-    "free_margin",
-    "available",
-    "maintenance_margin",
-)
 EQUITY_COLUMNS: Final = ("ts_ms", "equity", "drawdown")
 
-_CURVE_CHUNK: Final = 65_536
 _BUFFER: Final = 1 << 20
 _DAY_MS: Final = 86_400_000
 
@@ -159,83 +144,13 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-        _settle(file)
-
-
-class CurveWriter:
-    """Writes account_curve.csv in parts, beside the run that draws them.
-
-    Formatting a long curve takes as long as all other artifacts together; it needs no interpreter,
-    so it can be done while the run goes on.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=1)
-        self._file = path.open("wb")
-        self._file.write((",".join(CURVE_COLUMNS) + "\n").encode())
-        self._pending: list[Future[None]] = []
-
-    def write(self, part: AccountCurve) -> None:
-        """Take one part, in order of time."""
-        self._pending.append(self._pool.submit(self._format, part))
-
-    def finish(self) -> None:
-        """Wait until every part is written; raises what went wrong with any of them."""
-        for part in self._pending:
-            part.result()
-        _settle(self._file)
-
-    def close(self) -> None:
-        """Let go of file and thread, finished or not."""
-        self._pool.shutdown(cancel_futures=True)
-        self._file.close()
-
-    def _format(self, part: AccountCurve) -> None:
-        columns = {name: getattr(part, name) for name in CURVE_COLUMNS}
-        for start in range(0, len(part), _CURVE_CHUNK):
-            rows = slice(start, start + _CURVE_CHUNK)
-            self._file.write(curve_lines({name: each[rows] for name, each in columns.items()}))
-
-
-def curve_lines(columns: Mapping[str, Atoms]) -> bytes:
-    """Return rows of account_curve.csv: times as they are, atoms of 1e-8 with eight places."""
-    times, *amounts = columns.values()
-    if any(bool(((column != 0) & (np.abs(column) < 100)).any()) for column in amounts):
-        # Arrow writes amounts below a millionth with an exponent.
-        lines = zip(times.tolist(), *(column.tolist() for column in amounts), strict=True)
-        texts = (",".join([str(ts_ms), *map(_eight_places, atoms)]) for ts_ms, *atoms in lines)
-        return ("\n".join(texts) + "\n").encode()
-    arrays = [pa.array(times), *map(_decimals, amounts)]
-    sink = pa.BufferOutputStream()
-    options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
-    pa_csv.write_csv(pa.table(arrays, names=list(columns)), sink, write_options=options)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content.replace(b",0E-8", b",0.00000000")
-
-
-def _eight_places(atoms: int) -> str:
-    whole, part = divmod(abs(atoms), ATOMS_PER_UNIT)
-    return f"{'-' if atoms < 0 else ''}{whole}.{part:08d}"
-
-
-def _decimals(atoms: Atoms) -> pa.Array:
-    """Return atoms of 1e-8 as decimals with eight places, without going through text or float."""
-    words = np.empty((len(atoms), 2), np.int64)
-    words[:, 0] = atoms
-    np.right_shift(atoms, 63, out=words[:, 1])
-    buffers = [None, pa.py_buffer(words)]
-    return pa.Decimal128Array.from_buffers(pa.decimal128(28, 8), len(atoms), buffers)
+        settle(file)
 
 
 def _write(path: Path, content: Iterable[bytes]) -> None:
     with path.open("wb", buffering=_BUFFER) as file:
         file.writelines(content)
-        _settle(file)
-
-
-def _settle(file: IO[Any]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+        settle(file)
 
 
 def write_json_atomically(path: Path, value: object) -> None:
@@ -249,12 +164,3 @@ def write_json_atomically(path: Path, value: object) -> None:
         staging.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

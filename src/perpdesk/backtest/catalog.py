@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from perpdesk.backtest.artifacts import (
-    CurveWriter,
-    sync_folder,
     trade_rows,
     write_artifacts,
     write_json_atomically,
 )
+from perpdesk.backtest.curve_file import CurveFile
+from perpdesk.backtest.durable import sync_folder
 from perpdesk.backtest.manifest import run_manifest
 from perpdesk.backtest.runner import BacktestResult
 from perpdesk.domain.account import AccountCurve
@@ -184,7 +184,7 @@ class Recording:
     def __init__(self, catalog: BacktestCatalog, folder: Path) -> None:
         self._catalog = catalog
         self._folder = folder
-        self._curve = CurveWriter(folder / "account_curve.csv")
+        self._curve = CurveFile(folder / "account_curve.csv")
 
     def take_curve(self, part: AccountCurve) -> None:
         """Take a part of the account curve, while the run goes on."""
