@@ -32,6 +32,7 @@ from perpdesk.domain.errors import DataRefused, UsageRefused
 SCHEMA_VERSION: Final = 1
 _RESULT_KEYS: Final = frozenset({"strategy", "symbols", "metrics", "manifest", "timings"})
 _FORGOTTEN_SECONDS: Final = 86_400
+_LATEST: Final = re.compile(r"latest(?:~(\d{1,9}))?")
 _RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
 
 
@@ -113,7 +114,9 @@ class BacktestCatalog:
         return sorted(found, key=lambda run: run.result_path.stat().st_mtime_ns, reverse=True)
 
     def find(self, reference: str) -> StoredRun:
-        """Return the run whose id begins with `reference`, or the latest for "latest".
+        """Return the run whose id begins with `reference`.
+
+        "latest" is the latest run, "latest~1" the one before it, and so on.
 
         Raises UsageRefused where none or several do.
         """
@@ -123,8 +126,8 @@ class BacktestCatalog:
                 f"there are no runs in {self.results_dir}",
                 next_step="Start one: `perpdesk backtest run --help` tells how.",
             )
-        if reference == "latest":
-            return runs[0]
+        if back := _LATEST.fullmatch(reference):
+            return _before_latest(runs, int(back[1] or 0))
         found = [run for run in runs if reference and run.run_id.startswith(reference)]
         if len(found) == 1:
             return found[0]
@@ -225,6 +228,15 @@ class Recording:
             self._catalog.delete([stored])
             raise
         return stored
+
+
+def _before_latest(runs: Sequence[StoredRun], count: int) -> StoredRun:
+    if count >= len(runs):
+        raise UsageRefused(
+            f"there is no latest~{count}; {len(runs)} runs are stored",
+            next_step="`perpdesk backtest list` shows the runs and their ids.",
+        )
+    return runs[count]
 
 
 def _remove_if_empty(folder: Path) -> None:

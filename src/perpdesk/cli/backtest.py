@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from perpdesk.cli.backtest_options import checked_spec, params, sizing, symbols, without_none
+from perpdesk.cli.backtest_tables import print_comparison, print_finished, print_run, print_runs
 from perpdesk.cli.frame import console, emit, progress
 from perpdesk.domain.errors import DataRefused, UsageRefused
 
@@ -20,7 +21,9 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-RunIds = Annotated[list[str], typer.Argument(help="Run ids or their beginnings, or 'latest'.")]
+RunIds = Annotated[
+    list[str], typer.Argument(help="Run ids or their beginnings, 'latest' or 'latest~1'.")
+]
 
 _COMPARED: Final = (
     "net_pnl",
@@ -128,7 +131,7 @@ def run(
     service = backtest_service(settings)
     with progress(f"{checked.strategy} on {', '.join(checked.symbols)}", hidden=json_output) as bar:
         finished = service.run(checked, progress=bar.update, allow_lookahead=allow_lookahead)
-    emit(_document(finished), json_output=json_output, human=lambda: _print_finished(finished))
+    emit(_document(finished), json_output=json_output, human=lambda: print_finished(finished))
 
 
 def _document(finished: "FinishedRun") -> dict[str, Any]:
@@ -148,44 +151,6 @@ def _document(finished: "FinishedRun") -> dict[str, Any]:
 
 
 # Showing.
-
-
-def _print_finished(finished: "FinishedRun") -> None:
-    from rich.table import Table
-
-    from perpdesk.marketdata.gaps import utc_text
-    from perpdesk.reports.summary import summary_rows
-
-    result, stored = finished.result, finished.stored
-    spec, data = result.spec, result.data
-    title = (
-        f"{result.strategy.key()} on {', '.join(spec.symbols)} ({spec.venue}), {data.timeframe} "
-        f"executed on {data.execution_timeframe}"
-    )
-    table = Table(
-        title=title,
-        caption=f"{utc_text(data.start_ms)} to {utc_text(data.end_ms)} UTC",
-        show_header=False,
-        title_style="bold",
-    )
-    table.add_column(style="dim")
-    table.add_column(justify="right")
-    for label, value in summary_rows(result.metrics):
-        table.add_row(label, value)
-    table.add_row("Look-ahead", result.verdict.text)
-    console.print(table)
-    for note in result.notes:
-        console.print(f"[yellow]note:[/] {_escaped(note)}", soft_wrap=True, highlight=False)
-    console.print(f"run     {stored.run_id}", highlight=False)
-    console.print(f"result  {stored.result_path}", soft_wrap=True, highlight=False)
-    report = stored.artifacts_dir / "tearsheet.html"
-    console.print(f"report  {report}", soft_wrap=True, highlight=False)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def _service() -> "BacktestService":
@@ -217,62 +182,47 @@ def _row_of(stored: "StoredRun") -> dict[str, Any]:
 
 
 @app.command("list")
-def list_runs(*, json_output: Json = False) -> None:
+def list_runs(
+    *,
+    strategy: Annotated[
+        str | None, typer.Option(help="Only runs of this one: name, or name@version.")
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only runs with this symbol.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many runs.")] = None,
+    json_output: Json = False,
+) -> None:
     """List finished runs, the latest first."""
-    rows = [_row_of(stored) for stored in _service().catalog.runs()]
+    rows = [
+        row
+        for row in map(_row_of, _service().catalog.runs())
+        if _is_meant(row, strategy=strategy, symbol=symbol)
+    ][:limit]
 
     def human() -> None:
-        from rich.table import Table
-
-        from perpdesk.marketdata.gaps import utc_text
-
-        if not rows:
+        if rows:
+            print_runs(rows)
+        elif strategy is None and symbol is None:
             console.print("No runs yet. Start one: perpdesk backtest run --help")
-            return
-        table = Table(box=None, padding=(0, 1))
-        table.add_column("run", no_wrap=True)
-        for name in ("strategy", "market", "range"):
-            table.add_column(name)
-        for name in ("return", "Sharpe", "max dd", "trades"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for row in rows:
-            if "error" in row:
-                table.add_row(row["run_id"], "[red]cannot be read[/]")
-                continue
-            span = row["range"]
-            table.add_row(
-                row["run_id"],
-                row["strategy"],
-                f"{', '.join(row['symbols'])} {row['timeframe']}",
-                f"{utc_text(span['start_ms'])[:10]} – {utc_text(span['end_ms'])[:10]}",
-                _shown("total_return", row["total_return"]),
-                _shown("sharpe", row["sharpe"]),
-                _shown("max_drawdown", row["max_drawdown"]),
-                str(row["trade_count"]),
-            )
-        console.print(table)
+        else:
+            console.print("No run is like that. See all of them: perpdesk backtest list")
 
     emit(rows, json_output=json_output, human=human)
 
 
-_FRACTIONS: Final = frozenset({"total_return", "cagr", "max_drawdown", "win_rate", "exposure"})
-
-
-def _shown(name: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    if name in _FRACTIONS:
-        return f"{value:.2%}"
-    if name.endswith("_ms"):
-        from perpdesk.marketdata.gaps import utc_text
-
-        return utc_text(int(value))
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+def _is_meant(row: Mapping[str, Any], *, strategy: str | None, symbol: str | None) -> bool:
+    """Tell whether a row passes the filters; what cannot be read passes where there are none."""
+    if strategy is None and symbol is None:
+        return True
+    if "error" in row:
+        return False
+    key = str(row["strategy"])
+    named = strategy is None or strategy in (key, key.partition("@")[0])
+    return named and (symbol is None or symbol.upper() in row["symbols"])
 
 
 @app.command()
 def show(
-    run_id: Annotated[str, typer.Argument(help="Run id or its beginning, or 'latest'.")],
+    run_id: Annotated[str, typer.Argument(help="Run id or its beginning, 'latest' or 'latest~1'.")],
     *,
     json_output: Json = False,
 ) -> None:
@@ -280,24 +230,11 @@ def show(
     stored = _service().catalog.find(run_id)
     loaded = stored.load()
     document = {**loaded, "result_path": stored.result_path, "artifacts_dir": stored.artifacts_dir}
-
-    def human() -> None:
-        from rich.table import Table
-
-        table = Table(title=f"run {stored.run_id}: {loaded['strategy']}", show_header=False)
-        table.add_column(style="dim")
-        table.add_column(justify="right")
-        for name, value in loaded["metrics"].items():
-            if value is None or isinstance(value, int | float):
-                table.add_row(name, _shown(name, value))
-        console.print(table)
-        for name, value in loaded["manifest"]["strategy"]["params"].items():
-            console.print(f"parameter {name} = {value}", highlight=False)
-        for note in loaded["manifest"]["notes"]:
-            console.print(f"[yellow]note:[/] {_escaped(note)}", soft_wrap=True, highlight=False)
-        console.print(f"report  {stored.artifacts_dir / 'tearsheet.html'}", soft_wrap=True)
-
-    emit(document, json_output=json_output, human=human)
+    emit(
+        document,
+        json_output=json_output,
+        human=lambda: print_run(stored.run_id, loaded, stored.artifacts_dir),
+    )
 
 
 @app.command()
@@ -315,24 +252,16 @@ def compare(run_ids: RunIds, *, json_output: Json = False) -> None:
     differing = [name for name in names if len({str(each.get(name)) for each in specs}) > 1]
     differences = {name: [each.get(name) for each in specs] for name in differing}
     metrics = {name: [one["metrics"][name] for one in loaded] for name in _COMPARED}
-    document = {
+    document: dict[str, Any] = {
         "runs": [stored.run_id for stored in runs],
         "metrics": metrics,
         "spec": differences,
     }
-
-    def human() -> None:
-        from rich.table import Table
-
-        table = Table("", *(stored.run_id for stored in runs))
-        for name, values in differences.items():
-            table.add_row(name, *(str(value) for value in values), style="dim")
-        table.add_section()
-        for name, values in metrics.items():
-            table.add_row(name, *(_shown(name, value) for value in values))
-        console.print(table)
-
-    emit(document, json_output=json_output, human=human)
+    emit(
+        document,
+        json_output=json_output,
+        human=lambda: print_comparison(document["runs"], spec=differences, metrics=metrics),
+    )
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -347,7 +276,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @app.command()
 def export(
-    run_id: Annotated[str, typer.Argument(help="Run id or its beginning, or 'latest'.")],
+    run_id: Annotated[str, typer.Argument(help="Run id or its beginning, 'latest' or 'latest~1'.")],
     to: Annotated[Path, typer.Option("--to", help="Folder to create, or a new file .zip.")],
     *,
     json_output: Json = False,

@@ -1,6 +1,6 @@
 """The catalog of metrics: what each is called, how it is written, and what it means in one line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
@@ -9,6 +9,7 @@ from perpdesk.reports import formatting as fmt
 from perpdesk.reports.metrics import Metrics
 
 Write = Callable[[Any], str]
+_FLAT: Final = "all_trades."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,13 @@ class Entry:
     def text(self, metrics: Metrics) -> str:
         """Return the value as people read it."""
         return self.write(attrgetter(self.path)(metrics))
+
+    def text_in(self, stored: Mapping[str, Any]) -> str:
+        """Return the value in a result file, where `all_trades` lies flat, as people read it."""
+        value: Any = stored
+        for name in self.path.removeprefix(_FLAT).split("."):
+            value = value[name]
+        return self.write(value)
 
 
 def _signed_percent(value: float | None) -> str:
@@ -308,3 +316,8 @@ CATALOG: Final = tuple(
 """Every metric in the order of the report."""
 
 BY_PATH: Final = {entry.path: entry for entry in CATALOG}
+
+
+def entry_of(name: str) -> Entry:
+    """Return the entry of a metric by its name at the top level of a result file."""
+    return BY_PATH.get(name) or BY_PATH[_FLAT + name]

@@ -358,6 +358,84 @@ def test_run_ids_are_whole_even_in_a_narrow_terminal(
     assert run_id in words(capsys, "list")
 
 
+def test_the_list_fits_eighty_columns_and_cuts_nothing(
+    capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = answer(capsys, "run", *BASE, "--symbol", "ETHUSDT", "--start", "2024-01-05")
+    monkeypatch.setattr(console, "width", 80)
+    text = words(capsys, "list")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert f"{run['metrics']['total_return']:+.2%}" in text
+    assert "2024-01-05" in text
+    assert " 26 " in text  # days to 2024-01-31
+    assert run["run_id"] in text
+    for name in ("BTCUSDT", "ETHUSDT"):
+        assert name in text
+
+
+def test_the_list_can_be_narrowed_by_strategy_symbol_and_number(capsys: Printed) -> None:
+    first = answer(capsys, "run", *BASE)["run_id"]
+    second = answer(capsys, "run", *BASE, "--symbol", "ETHUSDT")["run_id"]
+
+    def listed(*options: str) -> list[str]:
+        return [row["run_id"] for row in answer(capsys, "list", *options)]
+
+    assert listed("--strategy", "ema_trend") == listed("--strategy", "ema_trend@1")
+    assert listed("--strategy", "smc") == listed("--strategy", "ema") == []
+    assert listed("--symbol", "ethusdt") == [second]
+    assert listed("--limit", "1") == [second]
+    assert listed("--symbol", "BTCUSDT", "--limit", "5") == [second, first]
+    assert "No run is like that" in words(capsys, "list", "--strategy", "smc")
+
+
+def test_runs_before_the_latest_can_be_named_by_their_distance(capsys: Printed) -> None:
+    ids = [answer(capsys, "run", *BASE, "--leverage", str(n))["run_id"] for n in (1, 2, 3)]
+    assert answer(capsys, "show", "latest~0")["run_id"] == ids[2]
+    assert answer(capsys, "show", "latest~2")["run_id"] == ids[0]
+    assert answer(capsys, "compare", "latest~1", "latest")["runs"] == ids[1:]
+    assert "there is no latest~3; 3 runs are stored" in refusal(capsys, "show", "latest~3")
+    assert "no run begins with 'latest~x'" in refusal(capsys, "show", "latest~x")
+
+
+def test_show_words_every_metric_as_the_report_does(capsys: Printed) -> None:
+    metrics = answer(capsys, "run", *BASE)["metrics"]
+    text = words(capsys, "show", "latest")
+    rows = {
+        cells[0].strip(): cells[1].strip()
+        for line in text.splitlines()
+        if len(cells := line.strip("│┃ ").split("│")) == 2
+    }
+    assert rows["Total return"] == f"{metrics['total_return']:+.2%}".replace("%", " %")
+    assert rows["Max drawdown"] == f"-{metrics['max_drawdown']:.2%}".replace("%", " %")
+    assert rows["Trades"] == str(metrics["trade_count"])
+    assert rows["Trading fees"] == f"{metrics['costs']['fees']:,.2f}"
+    assert "total_return" not in text
+
+
+def test_the_terminal_counts_remarks_and_tells_in_full_what_changed_the_result(
+    capsys: Printed,
+) -> None:
+    ran = words(capsys, "run", *BASE)
+    notes = answer(capsys, "show", "latest")["manifest"]["notes"]
+    warnings = answer(capsys, "show", "latest")["manifest"]["warnings"]
+    more = f"… and {len(notes) - len(warnings)} more remarks on what stands in for what"
+    for text in (ran, words(capsys, "show", "latest")):
+        for note in warnings:
+            assert f"note: {note}" in text
+        assert more in text
+        assert text.count("note:") == len(warnings) > 0
+
+
+def test_compare_shows_times_as_people_read_them(capsys: Printed) -> None:
+    answer(capsys, "run", *BASE, "--start", "2024-01-05")
+    answer(capsys, "run", *BASE, "--start", "2024-01-06T08:00Z")
+    text = words(capsys, "compare", "latest~1", "latest")
+    assert "2024-01-05 00:00" in text
+    assert "2024-01-06 08:00" in text
+    assert "Max drawdown" in text
+
+
 def test_a_run_is_found_by_the_beginning_of_its_id_or_as_the_latest(capsys: Printed) -> None:
     run_id = answer(capsys, "run", *BASE)["run_id"]
     assert answer(capsys, "show", run_id[:5])["run_id"] == run_id
