@@ -14,8 +14,9 @@ from tests.unit.cerebro.builders import T0, D, told, trial_of, walk
 from tests.unit.cerebro.test_account_curve import curve_of
 
 from perpdesk.backtest import catalog
-from perpdesk.backtest.artifacts import CurveWriter, write_json_atomically
+from perpdesk.backtest.artifacts import write_json_atomically
 from perpdesk.backtest.catalog import BacktestCatalog
+from perpdesk.backtest.curve_file import CurveFile
 from perpdesk.backtest.runner import BacktestResult, BacktestRunner
 from perpdesk.backtest.service import BacktestService
 from perpdesk.backtest.spec import read_spec
@@ -44,7 +45,7 @@ def curve_of_rows(rows: list[tuple[int, int, int, int, int]]) -> AccountCurve:
 
 
 def written(path: Path, parts: list[AccountCurve]) -> list[dict[str, str]]:
-    writer = CurveWriter(path)
+    writer = CurveFile(path)
     for part in parts:
         writer.write(part)
     writer.finish()
@@ -169,10 +170,10 @@ def test_ctrl_c_after_the_result_is_in_place_takes_it_back_too(
 def test_a_curve_that_cannot_be_written_fails_the_run(
     service: BacktestService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: CurveWriter, part: AccountCurve) -> None:
+    def fail(self: CurveFile, part: AccountCurve) -> None:
         raise OSError(28, "No space left")
 
-    monkeypatch.setattr(CurveWriter, "_format", fail)
+    monkeypatch.setattr(CurveFile, "_format", fail)
     with pytest.raises(OSError, match="No space"):
         service.run(spec())
     assert things_in(tmp_path) == []
