@@ -88,7 +88,7 @@ def test_a_json_file_is_there_whole_or_not_at_all(
     def broken(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("perpdesk.backtest.artifacts.os.fsync", broken)
+    monkeypatch.setattr("perpdesk.backtest.durable.os.fsync", broken)
     with pytest.raises(OSError, match="No space"):
         write_json_atomically(path, {"price": 2})
     assert json.loads(path.read_text())["price"] == "1.5"
@@ -194,7 +194,10 @@ def test_the_equity_file_has_a_row_per_midnight_and_the_end(service: BacktestSer
         equity = curve[int(row["ts_ms"]) - 1]
         assert Decimal(row["equity"]) == equity
         highest = max(highest, equity)
-        assert float(row["drawdown"]) == pytest.approx(float(equity / highest) - 1, abs=1e-11)
+        depth = 1 - float(equity / highest)
+        assert float(row["drawdown"]) == pytest.approx(depth, abs=1e-11)
+    depths = [float(row["drawdown"]) for row in rows]
+    assert min(depths) >= 0 < max(depths)
 
 
 def test_the_result_file_holds_the_trades_of_the_csv(service: BacktestService) -> None:
