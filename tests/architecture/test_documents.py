@@ -11,11 +11,11 @@ import typer
 import yaml
 
 from perpdesk.backtest.artifacts import (
-    CURVE_COLUMNS,
     EQUITY_COLUMNS,
     FILL_COLUMNS,
     FUNDING_COLUMNS,
 )
+from perpdesk.backtest.curve_file import CURVE_COLUMNS
 from perpdesk.backtest.signals import SIGNAL_COLUMNS
 from perpdesk.backtest.spec import RunSpec, read_spec
 from perpdesk.cli.main import app

@@ -115,7 +115,7 @@ def _funding_rows(events: Sequence[Event]) -> Iterator[list[object]]:
 
 
 def _equity_rows(result: BacktestResult) -> Iterator[list[str]]:
-    """Yield the equity at every 00:00 UTC and at the end, and its fall below the highest so far."""
+    """Yield the equity at every 00:00 UTC and at the end, with its depth below the highest."""
     curve, equity = result.curve, result.curve.equity
     first, last = int(curve.ts_ms[0]), int(curve.ts_ms[-1]) + 1
     moments = np.arange(-(-first // _DAY_MS) * _DAY_MS, last, _DAY_MS, dtype=np.int64)
@@ -125,8 +125,8 @@ def _equity_rows(result: BacktestResult) -> Iterator[list[str]]:
     highest = float(result.spec.initial_capital.scaleb(8))
     for moment, atoms in zip(*(column.tolist() for column in held), strict=True):
         highest = max(highest, atoms)
-        fall = atoms / highest - 1.0
-        yield [str(moment), plain(Decimal(atoms).scaleb(-8)), repr(round(fall, 12))]
+        depth = 1.0 - atoms / highest
+        yield [str(moment), plain(Decimal(atoms).scaleb(-8)), repr(round(depth, 12))]
 
 
 def _event_lines(events: Sequence[Event]) -> Iterator[bytes]:
