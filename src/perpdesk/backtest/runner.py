@@ -19,6 +19,7 @@ from perpdesk.backtest.verification import verify_run
 from perpdesk.cerebro.account_curve import CurveDrawer, CurveRecorder, CurveSink
 from perpdesk.cerebro.engine import StrategyPlan, run_batch
 from perpdesk.cerebro.host import SimulationHost
+from perpdesk.cerebro.intrabar import intrabar_equity
 from perpdesk.domain.account import AccountCurve, LedgerEntry
 from perpdesk.domain.candles import Candles, Timeframe, Times
 from perpdesk.domain.errors import UsageRefused
@@ -26,6 +27,7 @@ from perpdesk.domain.events import AccountStopped, Event
 from perpdesk.domain.instrument import FeeSchedule, Instrument
 from perpdesk.marketdata.candle_store import CandleStore
 from perpdesk.marketdata.instruments import InstrumentBook
+from perpdesk.reports.drawdown import intrabar_drawdown
 from perpdesk.reports.excursions import with_excursions
 from perpdesk.reports.metrics import Metrics, compute_metrics
 from perpdesk.reports.round_trip import RoundTrip
@@ -189,8 +191,15 @@ class BacktestRunner:
             round_trips(host.events),
             {symbol: each.execution_candles for symbol, each in data.symbols.items()},
         )
+        within = intrabar_equity(host.trace, execution)
         metrics = compute_metrics(
-            curve, trips, initial_capital=spec.initial_capital, benchmark=list(candles.values())
+            curve,
+            trips,
+            initial_capital=spec.initial_capital,
+            benchmark=list(candles.values()),
+            max_drawdown_intrabar=intrabar_drawdown(
+                within.close, within.low, start=float(spec.initial_capital)
+            ),
         )
         records = list(host.desk.pending.records.values())
         strategy, parameters = plans[0].strategy, plans[0].parameters

@@ -147,6 +147,12 @@ _ROWS: Final[tuple[tuple[str, tuple[tuple[str, str, Write, str], ...]], ...]] = 
                 "The same, seen at 00:00 UTC only: what tools on daily data report.",
             ),
             (
+                "max_drawdown_intrabar",
+                "Max drawdown, intrabar",
+                _loss,
+                "Deepest fall from a close to the mark's worst within a later execution bar.",
+            ),
+            (
                 "ulcer_index",
                 "Ulcer index",
                 fmt.percent,

@@ -76,6 +76,18 @@ def max_drawdown(wealth: Wealth, *, start: float) -> Drawdown | None:
     )
 
 
+def intrabar_drawdown(closes: Wealth, lows: Wealth, *, start: float) -> float:
+    """Return the deepest fall from a best close to the low of a later bar; 0 if there was none.
+
+    closes, lows: wealth at the close and at the worst of every bar, both (n,). A bar's own close
+    is no peak for its low, because nobody knows which of the two came first.
+    """
+    if not len(lows):
+        return 0.0
+    peaks = np.maximum(np.maximum.accumulate(np.append(start, closes[:-1])), start)
+    return max(0.0, float(np.max(1.0 - lows / peaks)))
+
+
 def drawdown_depths(wealth: Wealth, *, start: float) -> Floats:
     """Return the depth below the best so far at every row, (n,) float64 >= 0."""
     peaks = np.maximum(np.maximum.accumulate(wealth), start)

@@ -86,6 +86,7 @@ class Metrics:
     max_drawdown_recovery_ms: int | None
     longest_underwater_days: float | None
     max_drawdown_daily: float | None
+    max_drawdown_intrabar: float | None
     ulcer_index: float | None
     best_day: float | None
     worst_day: float | None
@@ -124,10 +125,12 @@ def compute_metrics(
     *,
     initial_capital: Decimal,
     benchmark: Sequence[Candles],
+    max_drawdown_intrabar: float | None = None,
 ) -> Metrics:
     """Measure a run that began with `initial_capital` > 0; the curve has at least one row.
 
     benchmark: the candles of the run's own range by symbol, to hold beside it in equal parts.
+    max_drawdown_intrabar: of `intrabar_drawdown`, where the worst of every bar is known.
     """
     assert len(curve), "a curve without rows has nothing to measure"
     equity = curve_series(curve, initial_capital=initial_capital)
@@ -140,6 +143,7 @@ def compute_metrics(
     months = (MonthlyReturn(year=y, month=m, value=v) for y, m, v in monthly_returns(equity))
     return Metrics(
         bar_count=len(curve),
+        max_drawdown_intrabar=max_drawdown_intrabar,
         exposure=int(np.count_nonzero(curve.used_margin)) / len(curve),
         turnover_per_year=notional / average_equity / years if has_rate else None,
         traded_notional=notional,

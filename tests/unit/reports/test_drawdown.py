@@ -67,3 +67,15 @@ def test_ulcer_and_pain_by_hand() -> None:
     assert dd.pain_index(depths) == pytest.approx(0.175)
     assert dd.ulcer_index(depths[:0]) is None
     assert dd.pain_index(depths[:0]) is None
+
+
+def test_an_intrabar_fall_is_measured_from_the_best_earlier_close() -> None:
+    # Best close before the second bar is 110, its low 99: 10 %. The third bar's own close of 120
+    # is no peak for its low of 108, which lies 1.8 % below 110.
+    closes, lows = np.array([110.0, 100.0, 120.0]), np.array([100.0, 99.0, 108.0])
+    assert intrabar_drawdown(closes, lows, start=100.0) == pytest.approx(0.1)
+
+
+def test_an_intrabar_fall_in_the_first_bar_counts_from_the_capital() -> None:
+    assert intrabar_drawdown(np.array([100.0]), np.array([80.0]), start=100.0) == pytest.approx(0.2)
+    assert intrabar_drawdown(np.array([100.0]), np.array([100.0]), start=100.0) == 0.0
