@@ -69,7 +69,7 @@ def run_manifest(result: BacktestResult) -> dict[str, Any]:
         },
         "fill_model": result.fill_model,
         "sizing": spec.sizing.build().describe(),
-        "min_risk_reward": plain(spec.min_risk_reward),
+        "min_risk_reward": plain(spec.desk_settings().limits.floor_of(result.strategy.key())),
         "confirm_delay_ms": spec.confirm_delay_ms,
         "seed": spec.seed,
         "lookahead": result.verdict,

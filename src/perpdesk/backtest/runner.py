@@ -102,6 +102,8 @@ class BacktestRunner:
         InvariantBroken where the run contradicts its own arithmetic.
         """
         strategy = self.strategies.get(spec.strategy)
+        for named in spec.min_risk_reward_by_strategy:
+            self.strategies.get(named)  # refuses a name that is none
         _require_timeframe(strategy, spec)
         parameters = parse_params(strategy, spec.params)
         data = Preflight(
@@ -191,14 +193,13 @@ class BacktestRunner:
             round_trips(host.events),
             {symbol: each.execution_candles for symbol, each in data.symbols.items()},
         )
-        within = intrabar_equity(host.trace, execution)
         metrics = compute_metrics(
             curve,
             trips,
             initial_capital=spec.initial_capital,
             benchmark=list(candles.values()),
             max_drawdown_intrabar=intrabar_drawdown(
-                within.close, within.low, start=float(spec.initial_capital)
+                intrabar_equity(host.trace, execution), start=float(spec.initial_capital)
             ),
         )
         records = list(host.desk.pending.records.values())

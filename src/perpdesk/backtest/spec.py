@@ -70,6 +70,7 @@ def _parse_timeframe(value: object) -> str:
 Moment = Annotated[int, BeforeValidator(parse_moment)]
 TimeframeName = Annotated[str, BeforeValidator(_parse_timeframe)]
 Amount = Annotated[Decimal, Field(allow_inf_nan=False)]
+Floor = Annotated[Decimal, Field(allow_inf_nan=False, ge=0, le=1000)]
 
 
 class _Part(BaseModel):
@@ -139,7 +140,8 @@ class RunSpec(_Part):
 
     execution_timeframe: None takes the finest stored one that covers the range. leverage: of every
     symbol. confirm_delay_ms: how long a human would take. max_volume_share: part of a bar's volume
-    that our orders may take; None for no limit. allow_gaps: run over holes in funding, and say so.
+    that our orders may take; None for no limit. min_risk_reward_by_strategy: by name or name@version.
+    allow_gaps: run over holes in funding, and say so.
     """
 
     venue: Venue
@@ -156,7 +158,8 @@ class RunSpec(_Part):
     leverage: Amount = Field(Decimal(1), ge=1, le=200)
     margin_mode: MarginMode = MarginMode.ISOLATED
     sizing: SizingSpec = SizingSpec()
-    min_risk_reward: Amount = Field(Decimal(3), ge=0, le=1000)
+    min_risk_reward: Floor = Decimal(3)
+    min_risk_reward_by_strategy: dict[str, Floor] = Field(default_factory=dict)
     min_confidence: float = Field(0.0, ge=0.0, le=1.0)
     stop_watches: WorkingPrice = WorkingPrice.LAST
     fees: FeeSpec = FeeSpec()
@@ -217,6 +220,7 @@ class RunSpec(_Part):
             sizing=self.sizing.build(),
             limits=RiskLimits(
                 min_risk_reward=self.min_risk_reward,
+                min_risk_reward_by_strategy=self.min_risk_reward_by_strategy,
                 min_confidence=self.min_confidence,
                 max_confirm_drift_pct=self.max_confirm_drift_pct,
             ),

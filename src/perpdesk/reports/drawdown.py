@@ -5,6 +5,7 @@ are positive fractions of the peak: 0.25 means a quarter was lost.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -76,16 +77,18 @@ def max_drawdown(wealth: Wealth, *, start: float) -> Drawdown | None:
     )
 
 
-def intrabar_drawdown(closes: Wealth, lows: Wealth, *, start: float) -> float:
+def intrabar_drawdown(blocks: Iterable[tuple[Wealth, Wealth]], *, start: float) -> float:
     """Return the deepest fall from a best close to the low of a later bar; 0 if there was none.
 
-    closes, lows: wealth at the close and at the worst of every bar, both (n,). A bar's own close
-    is no peak for its low, because nobody knows which of the two came first.
+    blocks: wealth at the close and at the worst of every bar, both (n,), in order of time. A bar's
+    own close is no peak for its low, because nobody knows which of the two came first.
     """
-    if not len(lows):
-        return 0.0
-    peaks = np.maximum(np.maximum.accumulate(np.append(start, closes[:-1])), start)
-    return max(0.0, float(np.max(1.0 - lows / peaks)))
+    depth, peak = 0.0, start
+    for closes, lows in blocks:
+        peaks = np.maximum(np.maximum.accumulate(np.append(peak, closes)), peak)
+        depth = max(depth, float(np.max(1.0 - lows / peaks[:-1])))
+        peak = peaks[-1].item()
+    return depth
 
 
 def drawdown_depths(wealth: Wealth, *, start: float) -> Floats:

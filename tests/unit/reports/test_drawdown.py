@@ -73,9 +73,16 @@ def test_an_intrabar_fall_is_measured_from_the_best_earlier_close() -> None:
     # Best close before the second bar is 110, its low 99: 10 %. The third bar's own close of 120
     # is no peak for its low of 108, which lies 1.8 % below 110.
     closes, lows = np.array([110.0, 100.0, 120.0]), np.array([100.0, 99.0, 108.0])
-    assert intrabar_drawdown(closes, lows, start=100.0) == pytest.approx(0.1)
+    assert dd.intrabar_drawdown([(closes, lows)], start=100.0) == pytest.approx(0.1)
 
 
 def test_an_intrabar_fall_in_the_first_bar_counts_from_the_capital() -> None:
-    assert intrabar_drawdown(np.array([100.0]), np.array([80.0]), start=100.0) == pytest.approx(0.2)
-    assert intrabar_drawdown(np.array([100.0]), np.array([100.0]), start=100.0) == 0.0
+    flat, low = np.array([100.0]), np.array([80.0])
+    assert dd.intrabar_drawdown([(flat, low)], start=100.0) == pytest.approx(0.2)
+    assert dd.intrabar_drawdown([(flat, flat)], start=100.0) == 0.0
+
+
+def test_an_intrabar_peak_carries_over_to_the_next_block() -> None:
+    first = np.array([100.0, 200.0]), np.array([100.0, 150.0])
+    second = np.array([150.0]), np.array([120.0])
+    assert dd.intrabar_drawdown([first, second], start=100.0) == pytest.approx(0.4)
