@@ -140,8 +140,8 @@ class RunSpec(_Part):
 
     execution_timeframe: None takes the finest stored one that covers the range. leverage: of every
     symbol. confirm_delay_ms: how long a human would take. max_volume_share: part of a bar's volume
-    that our orders may take; None for no limit. min_risk_reward_by_strategy: by name or name@version.
-    allow_gaps: run over holes in funding, and say so.
+    that our orders may take; None for no limit. allow_gaps: run over holes in funding, and say so.
+    min_risk_reward_by_strategy: floors of some strategies, by name or name@version.
     """
 
     venue: Venue

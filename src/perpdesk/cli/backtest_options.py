@@ -60,6 +60,8 @@ def checked_spec(
     fees = asked.get("fees")
     if isinstance(fees, Mapping) and "vip_tier" in fees and "commission" not in fees:
         values["fees"] = dict(fees)
+    if given["min_risk_reward"] is not None:
+        values.pop("min_risk_reward_by_strategy", None)
     if max_volume_share is not None:
         unlimited = max_volume_share.lower() == "none"
         values["max_volume_share"] = None if unlimited else max_volume_share

@@ -1,6 +1,7 @@
 """Limits that a signal must pass, first when it is emitted and again when it is confirmed."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from perpdesk.domain.errors import Denied
@@ -12,6 +13,7 @@ from perpdesk.domain.signal import EntryType, Signal, risk_reward
 class RiskLimits:
     """min_risk_reward: the floor of reward per risk; 0 switches it off. min_confidence: 0..1.
 
+    min_risk_reward_by_strategy: another floor for some, by name or name@version; the latter wins.
     max_confirm_drift_pct: how far the price may move, in percent, between signal and confirmation
     of a market entry; None for no limit.
     """
@@ -19,6 +21,15 @@ class RiskLimits:
     min_risk_reward: Decimal = Decimal(3)
     min_confidence: float = 0.0
     max_confirm_drift_pct: Decimal | None = None
+    min_risk_reward_by_strategy: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def floor_of(self, strategy: str) -> Decimal:
+        """Return the floor of a strategy, given as name@version."""
+        own = self.min_risk_reward_by_strategy
+        floor = own.get(strategy)
+        if floor is None:
+            floor = own.get(strategy.partition("@")[0])
+        return self.min_risk_reward if floor is None else floor
 
 
 def check_signal(signal: Signal, limits: RiskLimits) -> None:
@@ -28,15 +39,16 @@ def check_signal(signal: Signal, limits: RiskLimits) -> None:
         raise Denied(fault)
     if signal.confidence < limits.min_confidence:
         raise Denied(f"confidence {signal.confidence} is below {limits.min_confidence}")
-    if limits.min_risk_reward <= ZERO:
+    floor = limits.floor_of(signal.strategy)
+    if floor <= ZERO:
         return
     ratio = signal.risk_reward
     if ratio is None:
         raise Denied("risk-reward cannot be computed without a stop loss and a take profit")
-    if ratio < limits.min_risk_reward:
+    if ratio < floor:
         raise Denied(
             f"risk-reward {plain(ratio.quantize(Decimal('0.0001')))} is below the floor "
-            f"{plain(limits.min_risk_reward)}"
+            f"{plain(floor)}"
         )
 
 
@@ -59,7 +71,7 @@ def check_price(signal: Signal, price: Decimal, limits: RiskLimits) -> None:
             f"price moved {plain(drift_pct.quantize(Decimal('0.001')))} % since the signal, "
             f"more than {plain(most)} %"
         )
-    floor = limits.min_risk_reward
+    floor = limits.floor_of(signal.strategy)
     if floor > ZERO and price != signal.reference_price:
         ratio = risk_reward(signal.side, price, stop, signal.take_profits)
         if ratio is None or ratio < floor:

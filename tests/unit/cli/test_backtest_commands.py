@@ -233,6 +233,21 @@ def test_dates_on_the_command_line_replace_the_window_of_the_file(
     assert "--window and --start exclude each other" in text
 
 
+def test_a_floor_of_one_strategy_wins_over_the_general_one_but_not_over_the_option(
+    capsys: Printed, spec: str
+) -> None:
+    with Path(spec).open("a") as file:
+        file.write("min_risk_reward_by_strategy: {ema_trend: 900, smc: 2}\n")
+    denied = answer(capsys, "run", "--spec", spec)
+    assert set(denied["signals"]["entries"]) == {"DENIED"}
+    assert answer(capsys, "show", "latest")["manifest"]["min_risk_reward"] == "900"
+    assert (
+        "CONFIRMED"
+        in (answer(capsys, "run", "--spec", spec, "--min-risk-reward", "1")["signals"]["entries"])
+    )
+    assert answer(capsys, "show", "latest")["manifest"]["min_risk_reward"] == "1"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -242,6 +257,7 @@ def test_dates_on_the_command_line_replace_the_window_of_the_file(
         ("windows: {a: {begin: 1}}", "no field windows.a.begin; there are start, end"),
         ("start: 2024-01-05 08:00:00", "start: 2024-01-05 08:00:00 has no time zone"),
         ("leverage: [1]", "leverage [1] is refused"),
+        ("min_risk_reward_by_strategy: {smc: -1}", "min_risk_reward_by_strategy.smc -1 is refused"),
         ("- a\n- b", "holds no mapping of fields to values"),
         ("start: 2023-13-01", "start: '2023-13-01' is not a date"),
         ("a: [", "is not YAML"),

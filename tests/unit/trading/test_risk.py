@@ -29,6 +29,17 @@ def test_targets_count_by_their_fractions() -> None:
         check_signal(signal_of(take_profits=targets(("102", "0.5"), ("109.8", "0.5"))), FLOOR_3)
 
 
+def test_a_strategy_may_have_a_floor_of_its_own_and_a_version_another() -> None:
+    limits = RiskLimits(min_risk_reward_by_strategy={"idea": D("2.5"), "idea@2": D(0)})
+    fair: dict[str, Any] = {"take_profits": targets(("105", "1"))}  # 2.5 per risk of 1
+    check_signal(signal_of(**fair), limits)
+    with pytest.raises(Denied, match=r"risk-reward 2\.5 is below the floor 3"):
+        check_signal(signal_of(strategy="other@1", **fair), limits)
+    with pytest.raises(Denied, match=r"risk-reward at 100\.01 has fallen below the floor 2\.5"):
+        check_price(signal_of(**fair), D("100.01"), limits)
+    check_signal(signal_of(strategy="idea@2", stop_loss=None, take_profits=()), limits)
+
+
 @pytest.mark.parametrize("missing", [{"stop_loss": None}, {"take_profits": ()}])
 def test_a_signal_without_stop_or_target_passes_no_floor(missing: dict[str, Any]) -> None:
     with pytest.raises(Denied, match="without a stop loss and a take profit"):
