@@ -9,6 +9,7 @@ import typer
 
 from perpdesk.cli.backtest_options import checked_spec, params, sizing, symbols, without_none
 from perpdesk.cli.backtest_tables import print_comparison, print_finished, print_run, print_runs
+from perpdesk.cli.completion import stored_runs, stored_symbols, usable_strategies
 from perpdesk.cli.frame import console, emit, progress
 from perpdesk.domain.errors import DataRefused, UsageRefused
 
@@ -21,8 +22,17 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+RunId = Annotated[
+    str,
+    typer.Argument(
+        help="Run id or its beginning, 'latest' or 'latest~1'.", autocompletion=stored_runs
+    ),
+]
 RunIds = Annotated[
-    list[str], typer.Argument(help="Run ids or their beginnings, 'latest' or 'latest~1'.")
+    list[str],
+    typer.Argument(
+        help="Run ids or their beginnings, 'latest' or 'latest~1'.", autocompletion=stored_runs
+    ),
 ]
 
 _COMPARED: Final = (
@@ -50,9 +60,14 @@ def run(
     window: Annotated[str | None, typer.Option(help="Named window of the spec to run.")] = None,
     venue: Annotated[str | None, typer.Option(help="binance, bybit or binance-spot.")] = None,
     symbol: Annotated[
-        list[str] | None, typer.Option(help="Symbol; repeat for several on one account.")
+        list[str] | None,
+        typer.Option(
+            help="Symbol; repeat for several on one account.", autocompletion=stored_symbols
+        ),
     ] = None,
-    strategy: Annotated[str | None, typer.Option(help="Name, or name@version.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="Name, or name@version.", autocompletion=usable_strategies)
+    ] = None,
     timeframe: Annotated[str | None, typer.Option(help="Strategy timeframe, as in 1h.")] = None,
     execution_timeframe: Annotated[
         str | None, typer.Option(help="Execution timeframe; default: the finest stored.")
@@ -185,9 +200,14 @@ def _row_of(stored: "StoredRun") -> dict[str, Any]:
 def list_runs(
     *,
     strategy: Annotated[
-        str | None, typer.Option(help="Only runs of this one: name, or name@version.")
+        str | None,
+        typer.Option(
+            help="Only runs of this one: name, or name@version.", autocompletion=usable_strategies
+        ),
     ] = None,
-    symbol: Annotated[str | None, typer.Option(help="Only runs with this symbol.")] = None,
+    symbol: Annotated[
+        str | None, typer.Option(help="Only runs with this symbol.", autocompletion=stored_symbols)
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many runs.")] = None,
     json_output: Json = False,
 ) -> None:
@@ -222,7 +242,7 @@ def _is_meant(row: Mapping[str, Any], *, strategy: str | None, symbol: str | Non
 
 @app.command()
 def show(
-    run_id: Annotated[str, typer.Argument(help="Run id or its beginning, 'latest' or 'latest~1'.")],
+    run_id: RunId,
     *,
     json_output: Json = False,
 ) -> None:
@@ -276,7 +296,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @app.command()
 def export(
-    run_id: Annotated[str, typer.Argument(help="Run id or its beginning, 'latest' or 'latest~1'.")],
+    run_id: RunId,
     to: Annotated[Path, typer.Option("--to", help="Folder to create, or a new file .zip.")],
     *,
     json_output: Json = False,
@@ -294,7 +314,9 @@ def export(
 
 @app.command()
 def delete(
-    run_ids: Annotated[list[str] | None, typer.Argument(help="Run ids or beginnings.")] = None,
+    run_ids: Annotated[
+        list[str] | None, typer.Argument(help="Run ids or beginnings.", autocompletion=stored_runs)
+    ] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Delete every run.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from perpdesk.cli.completion import usable_strategies
 from perpdesk.cli.frame import REFUSED, console, data_dir, emit, progress
 from perpdesk.domain.candles import Candles, DataKind, Timeframe, Venue
 from perpdesk.domain.errors import PerpdeskError, UsageRefused
@@ -36,7 +37,9 @@ app = typer.Typer(no_args_is_help=True, help="List, show and check strategies; s
 ROUNDS = 5
 """How often the look-ahead check samples stored candles, each time with another seed."""
 
-NameArgument = Annotated[str, typer.Argument(help="A strategy: smc, or smc@1.")]
+NameArgument = Annotated[
+    str, typer.Argument(help="A strategy: smc, or smc@1.", autocompletion=usable_strategies)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -121,7 +124,12 @@ def _show_one(cls: type[SignalStrategy], data: dict[str, Any]) -> None:
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="A strategy, or a file that holds some.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A strategy, or a file that holds some.", autocompletion=usable_strategies
+        ),
+    ],
     params: Annotated[
         list[str] | None,
         typer.Option("--param", "--params", help="A parameter, as in fast=9; repeatable."),
