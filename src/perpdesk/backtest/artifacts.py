@@ -97,7 +97,7 @@ def _fill_lines(events: Sequence[Event]) -> Iterator[str]:
     """Yield fills.csv line by line; no field can hold a comma or a quote."""
     yield ",".join(FILL_COLUMNS) + "\n"
     fills = [event for event in events if isinstance(event, OrderFilled)]
-    # Symbols run one after another within a bar; a reader wants time.
+    # Within a bar they come by stage and symbol; a reader wants time.
     fills.sort(key=lambda fill: fill.ts_ms)
     for fill in fills:
         yield (

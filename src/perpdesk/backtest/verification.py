@@ -28,7 +28,7 @@ def verify_run(
     exchange.check_invariants()
     entries = exchange.ledger.entries
     times = np.array([entry.ts_ms for entry in entries], np.int64)
-    # Symbols are run one after another within a bar, so their entries interleave in time.
+    # Within a bar entries come by stage and symbol, so they may interleave in time.
     order = np.argsort(times, kind="stable")
     times = times[order]
     sums = np.cumsum(np.array([atoms_of(entry.amount) for entry in entries], np.int64)[order])

@@ -27,9 +27,14 @@ class Entry:
         return self.write(attrgetter(self.path)(metrics))
 
     def text_in(self, stored: Mapping[str, Any]) -> str:
-        """Return the value in a result file, where `all_trades` lies flat, as people read it."""
+        """Return the value in a result file, where `all_trades` lies flat, as people read it.
+
+        A metric that the file is too old to know is a dash.
+        """
         value: Any = stored
         for name in self.path.removeprefix(_FLAT).split("."):
+            if name not in value:
+                return fmt.NOTHING
             value = value[name]
         return self.write(value)
 

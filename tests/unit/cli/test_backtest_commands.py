@@ -429,6 +429,19 @@ def test_show_words_every_metric_as_the_report_does(capsys: Printed) -> None:
     assert "total_return" not in text
 
 
+def test_a_run_from_before_a_metric_was_known_is_shown_without_it(capsys: Printed) -> None:
+    run = answer(capsys, "run", *BASE)
+    path = Path(run["result_path"])
+    document = json.loads(path.read_text())
+    del document["metrics"]["ulcer_index"], document["manifest"]["warnings"]
+    path.write_text(json.dumps(document))
+    text = words(capsys, "show", "latest")
+    (line,) = [line for line in text.splitlines() if "Ulcer index" in line]
+    assert "–" in line
+    assert "Max drawdown" in text
+    assert text.count("note:") == len(document["manifest"]["notes"])
+
+
 def test_the_terminal_counts_remarks_and_tells_in_full_what_changed_the_result(
     capsys: Printed,
 ) -> None:
