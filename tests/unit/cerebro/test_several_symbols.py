@@ -123,8 +123,8 @@ def test_margin_that_one_symbol_binds_is_not_there_for_the_other(later: int) -> 
     assert host.desk.refusals == []
     first, second = fills(host)[:2]
     assert (first.symbol, first.quantity) == ("BTCUSDT", D("0.6"))
-    # 60 and a fee of 0.03 are bound or about to be: 39.97 / 1.002 / 100.
-    assert (second.symbol, second.quantity) == ("ETHUSDT", D("0.398"))
+    # 60 and a fee of 0.03 are bound or about to be: 39.97 / 1.002 / 1.005 / 100.
+    assert (second.symbol, second.quantity) == ("ETHUSDT", D("0.396"))
 
 
 def test_where_nothing_is_left_the_later_signal_is_denied_and_says_so() -> None:
