@@ -248,6 +248,7 @@ def test_source_hash_of_a_built_in_covers_the_modules_it_is_made_of() -> None:
 
     assert set(sources._sources(EmaTrend.__module__)) == {
         "perpdesk.strategies.builtin.ema_trend",
+        "perpdesk.strategies.builtin.entries",
         "perpdesk.strategies.indicators",
     }
     assert len(source_hash(EmaTrend)) == 64

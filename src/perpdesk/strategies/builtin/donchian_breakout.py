@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from perpdesk.domain.candles import Candles, Values
 from perpdesk.strategies.base import ArrayStrategy, SignalArrays, StrategyParams
-from perpdesk.strategies.builtin.entries import market_entries
+from perpdesk.strategies.builtin.entries import AtrPeriod, RewardRisk, StopAtr, market_entries
 from perpdesk.strategies.indicators import (
     atr,
     rolling_max,
@@ -55,27 +55,9 @@ class DonchianBreakout(ArrayStrategy):
             description="Length of the channel whose break is an exit; not above `entry_bars`.",
             json_schema_extra={"search": {"low": 5, "high": 60, "step": 5}},
         )
-        stop_atr: float = Field(
-            2.0,
-            gt=0.0,
-            le=20.0,
-            description="Distance of the stop in average true ranges.",
-            json_schema_extra={"search": {"low": 1.0, "high": 5.0, "step": 0.25}},
-        )
-        atr_period: int = Field(
-            20,
-            ge=1,
-            le=500,
-            description="Period of the average true range, in candles.",
-            json_schema_extra={"search": {"low": 10, "high": 30, "step": 10}},
-        )
-        reward_risk: float = Field(
-            3.0,
-            ge=0.1,
-            le=20.0,
-            description="Distance of the target as a multiple of the distance of the stop.",
-            json_schema_extra={"search": {"low": 3.0, "high": 6.0, "step": 0.5}},
-        )
+        stop_atr: StopAtr = 2.0
+        atr_period: AtrPeriod = 20
+        reward_risk: RewardRisk = 3.0
 
         @model_validator(mode="after")
         def _exit_is_not_longer(self) -> Self:

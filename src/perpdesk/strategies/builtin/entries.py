@@ -1,10 +1,41 @@
-"""What the built-in strategies share: entries at the close with a stop and one target."""
+"""What the built-in strategies share: parameters, and entries with a stop and one target."""
+
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from perpdesk.domain.candles import Values
 from perpdesk.strategies.base import SignalArrays
+
+StopAtr = Annotated[
+    float,
+    Field(
+        gt=0.0,
+        le=20.0,
+        description="Distance of the stop in average true ranges.",
+        json_schema_extra={"search": {"low": 1.0, "high": 5.0, "step": 0.25}},
+    ),
+]
+AtrPeriod = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=500,
+        description="Period of the average true range, in candles.",
+        json_schema_extra={"search": {"low": 7, "high": 28, "step": 7}},
+    ),
+]
+RewardRisk = Annotated[
+    float,
+    Field(
+        ge=0.1,
+        le=20.0,
+        description="Distance of the target as a multiple of the distance of the stop.",
+        json_schema_extra={"search": {"low": 3.0, "high": 6.0, "step": 0.5}},
+    ),
+]
 
 
 def market_entries(

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from perpdesk.domain.candles import Candles
 from perpdesk.strategies.base import ArrayStrategy, SignalArrays, StrategyParams
-from perpdesk.strategies.builtin.entries import market_entries
+from perpdesk.strategies.builtin.entries import AtrPeriod, RewardRisk, StopAtr, market_entries
 from perpdesk.strategies.indicators import (
     atr,
     crossings,
@@ -60,27 +60,9 @@ class RsiMomentum(ArrayStrategy):
             description="Period of the exponential average that tells the trend, in candles.",
             json_schema_extra={"search": {"low": 50, "high": 300, "step": 25}},
         )
-        stop_atr: float = Field(
-            2.0,
-            gt=0.0,
-            le=20.0,
-            description="Distance of the stop in average true ranges.",
-            json_schema_extra={"search": {"low": 1.0, "high": 5.0, "step": 0.25}},
-        )
-        atr_period: int = Field(
-            14,
-            ge=1,
-            le=500,
-            description="Period of the average true range, in candles.",
-            json_schema_extra={"search": {"low": 7, "high": 28, "step": 7}},
-        )
-        reward_risk: float = Field(
-            3.0,
-            ge=0.1,
-            le=20.0,
-            description="Distance of the target as a multiple of the distance of the stop.",
-            json_schema_extra={"search": {"low": 3.0, "high": 6.0, "step": 0.5}},
-        )
+        stop_atr: StopAtr = 2.0
+        atr_period: AtrPeriod = 14
+        reward_risk: RewardRisk = 3.0
 
         @model_validator(mode="after")
         def _trend_is_longer(self) -> Self:

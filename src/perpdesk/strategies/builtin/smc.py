@@ -7,6 +7,7 @@ from pydantic import Field
 
 from perpdesk.domain.candles import Candles
 from perpdesk.strategies.base import ArrayStrategy, SignalArrays, StrategyParams
+from perpdesk.strategies.builtin.entries import AtrPeriod, RewardRisk
 from perpdesk.strategies.builtin.smart_money.fair_value_gaps import bullish_gaps
 from perpdesk.strategies.builtin.smart_money.liquidity import bullish_sweeps
 from perpdesk.strategies.builtin.smart_money.order_blocks import (
@@ -96,20 +97,8 @@ class SmartMoneyConcepts(ArrayStrategy):
             description="Distance of the stop from the order block in average true ranges.",
             json_schema_extra={"search": {"low": 0.0, "high": 1.0, "step": 0.25}},
         )
-        atr_period: int = Field(
-            14,
-            ge=1,
-            le=500,
-            description="Period of the average true range, in candles.",
-            json_schema_extra={"search": {"low": 7, "high": 28, "step": 7}},
-        )
-        reward_risk: float = Field(
-            3.0,
-            ge=0.1,
-            le=20.0,
-            description="Distance of the target as a multiple of the distance of the stop.",
-            json_schema_extra={"search": {"low": 3.0, "high": 6.0, "step": 0.5}},
-        )
+        atr_period: AtrPeriod = 14
+        reward_risk: RewardRisk = 3.0
 
     @classmethod
     def warmup_candles(cls, params: Params) -> int:
