@@ -1,12 +1,10 @@
-"""account_curve.csv, written in parts beside the run that draws them.
+"""account_curve.csv, written in parts while the run that draws them goes on.
 
-A row per bar is by far the largest artifact: two years of minutes are 120 MB. It is formatted by
-Arrow, column by column and off the interpreter, so most of it is done while the run goes on.
+A row per bar is by far the largest artifact: two years of minutes are 120 MB. Arrow formats it
+column by column.
 """
 
-import sys
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +28,6 @@ CURVE_COLUMNS: Final = (
 )
 
 _ROWS: Final = 65_536
-_SWITCH_INTERVAL_S: Final = 0.0001
 _MARK: Final = 10 * ATOMS_PER_UNIT
 """A number times this leaves room for nine digits: the place of the point, and eight after it."""
 _LARGEST: Final = 2**62 // 10
@@ -41,38 +38,25 @@ class CurveFile:
     """Takes parts of the curve in order of time."""
 
     def __init__(self, path: Path) -> None:
-        # A run holds the interpreter all the time and by default lets go of it every 5 ms only;
-        # this thread asks for it between any two of Arrow's steps.
-        self._switch_interval_s = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        self._pool = ThreadPoolExecutor(max_workers=1)
         self._file = path.open("wb")
         # Rows begin with their line break, so that a part is one buffer of Arrow's.
         self._file.write(",".join(CURVE_COLUMNS).encode())
-        self._pending: list[Future[None]] = []
 
     def write(self, part: AccountCurve) -> None:
         """Take one part."""
-        self._pending.append(self._pool.submit(self._format, part))
-
-    def finish(self) -> None:
-        """Wait until every part is written; raises what went wrong with any of them."""
-        for part in self._pending:
-            part.result()
-        self._file.write(b"\n")
-        settle(self._file)
-
-    def close(self) -> None:
-        """Let go of file and thread, finished or not."""
-        sys.setswitchinterval(self._switch_interval_s)
-        self._pool.shutdown(cancel_futures=True)
-        self._file.close()
-
-    def _format(self, part: AccountCurve) -> None:
         columns = {name: getattr(part, name) for name in CURVE_COLUMNS}
         for start in range(0, len(part), _ROWS):
             rows = slice(start, start + _ROWS)
             self._file.write(curve_rows({name: each[rows] for name, each in columns.items()}))
+
+    def finish(self) -> None:
+        """End the last line and make the file survive."""
+        self._file.write(b"\n")
+        settle(self._file)
+
+    def close(self) -> None:
+        """Let go of the file, finished or not."""
+        self._file.close()
 
 
 def curve_rows(columns: Mapping[str, Atoms]) -> pa.Buffer:
@@ -99,8 +83,16 @@ def _amounts(atoms: Atoms) -> pa.Array:
     12.34 is first written as the whole number 12_1_34000000, whose ninth digit from the end then
     becomes the point. Below 1 a zero has to be put in front.
     """
-    if not atoms.any():
-        return pa.repeat(pa.scalar("0.00000000"), len(atoms))
+    changes = np.flatnonzero(atoms[1:] != atoms[:-1]) + 1
+    if len(changes) * 8 < len(atoms):
+        # Cash moves with fills only: each value is written once and then repeated.
+        starts = np.append(0, changes)
+        which = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(atoms))))
+        return _texts(atoms[starts]).take(pa.array(which))
+    return _texts(atoms)
+
+
+def _texts(atoms: Atoms) -> pa.Array:
     size = np.abs(atoms)
     if int(size.max()) > _LARGEST:
         return pa.array([_eight_places(each) for each in atoms.tolist()], pa.string())

@@ -173,7 +173,7 @@ def test_a_curve_that_cannot_be_written_fails_the_run(
     def fail(self: CurveFile, part: AccountCurve) -> None:
         raise OSError(28, "No space left")
 
-    monkeypatch.setattr(CurveFile, "_format", fail)
+    monkeypatch.setattr(CurveFile, "write", fail)
     with pytest.raises(OSError, match="No space"):
         service.run(spec())
     assert things_in(tmp_path) == []
