@@ -53,7 +53,7 @@ PROMISES: Final = (
     Promise("dense", "time with all artifacts", ("all", "wall_s"), ("run", "wall_s"), "<=", 1.2),
 )
 TOLD: Final = (
-    # The curve has a row per bar however few the trades: 126 MB, which take half a second to format.
+    # The curve has a row per bar however few the trades: 126 MB, half a second to format.
     Promise("few", "time with all artifacts", ("all", "wall_s"), ("run", "wall_s"), "<=", 2.2),
 )
 """Measured and told, with a bound that only a regression would break."""
