@@ -10,12 +10,13 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from perpdesk.backtest.durable import settle, sync_folder
+from perpdesk.backtest.durable import settle
 from perpdesk.backtest.runner import BacktestResult
 from perpdesk.backtest.sheet import tearsheet_data
 from perpdesk.backtest.signals import signal_lines
 from perpdesk.domain.events import Event, FundingSettled, OrderFilled
 from perpdesk.domain.numbers import plain
+from perpdesk.marketdata.atomic_files import sync_folder
 from perpdesk.reports.round_trip import TRADE_COLUMNS, RoundTrip
 from perpdesk.reports.tearsheet import render_tearsheet
 

@@ -23,11 +23,11 @@ from perpdesk.backtest.artifacts import (
     write_json_atomically,
 )
 from perpdesk.backtest.curve_file import CurveFile
-from perpdesk.backtest.durable import sync_folder
 from perpdesk.backtest.manifest import run_manifest
 from perpdesk.backtest.runner import BacktestResult
 from perpdesk.domain.account import AccountCurve
 from perpdesk.domain.errors import DataRefused, UsageRefused
+from perpdesk.marketdata.atomic_files import sync_folder
 
 SCHEMA_VERSION: Final = 1
 _RESULT_KEYS: Final = frozenset({"strategy", "symbols", "metrics", "manifest", "timings"})
