@@ -17,5 +17,8 @@ def quiet_collector() -> Iterator[None]:
     try:
         yield
     finally:
+        # Into the oldest generation, unvisited: the first collection would walk it all at once.
+        gc.freeze()
+        gc.unfreeze()
         if was_enabled:
             gc.enable()
