@@ -38,6 +38,7 @@ class DataKind(StrEnum):
     MARK = "mark"
     FUNDING = "funding"
     TRADES = "trades"
+    OPEN_INTEREST = "open_interest"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -202,6 +203,23 @@ class Trades:
     price: Values
     quantity: Values
     is_buyer_maker: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ts_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OpenInterest:
+    """Recorded open interest of one symbol on a period's grid, ascending in `ts_ms`.
+
+    ts_ms: (n,) int64. open_interest: (n,) float64, base currency.
+    """
+
+    venue: Venue
+    symbol: str
+    timeframe: Timeframe
+    ts_ms: Times
+    open_interest: Values
 
     def __len__(self) -> int:
         return len(self.ts_ms)

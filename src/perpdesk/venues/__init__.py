@@ -1,0 +1,8 @@
+"""Adapters: the exchanges, behind the ports of `domain/ports.py`.
+
+Purpose: speak Binance USDⓈ-M futures (python-binance) and Bybit v5 linear (pybit) as they are, and
+hand the desk domain objects alone. `binance/` and `bybit/` each have rest.py (requests), stream.py
+(sockets), wire.py (messages to domain objects and back, pure). Shared: rate_limit.py, clock.py,
+feed.py, pipe.py, resolution.py, order_book.py, brackets.py. `simulated.py` puts the simulated
+exchange behind the same port. Read pipe.py first for streams, resolution.py first for orders.
+"""

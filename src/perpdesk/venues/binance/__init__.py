@@ -1,0 +1,1 @@
+"""Binance USDⓈ-M futures through python-binance: rest.py, stream.py, wire.py."""

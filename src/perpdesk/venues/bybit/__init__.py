@@ -1,0 +1,1 @@
+"""Bybit v5 linear perpetuals through pybit: rest.py, stream.py, wire.py."""
