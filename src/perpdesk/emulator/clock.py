@@ -1,0 +1,26 @@
+"""Virtual time: it may run faster than the wall, stand still, or be moved by hand."""
+
+import time
+
+
+class VirtualClock:
+    """speed: virtual ms per wall ms; zero stands still, and time moves by `World.advance` alone."""
+
+    def __init__(self, start_ms: int, speed: float) -> None:
+        self._from_ms = float(start_ms)
+        self._from_wall = time.monotonic()
+        self.speed = speed
+
+    def now_ms(self) -> int:
+        """Return what the time should be by now."""
+        passed = (time.monotonic() - self._from_wall) * 1000 * self.speed
+        return int(self._from_ms + passed)
+
+    def set_speed(self, speed: float) -> None:
+        """Go on from here at another speed."""
+        self._from_ms, self._from_wall = float(self.now_ms()), time.monotonic()
+        self.speed = speed
+
+    def move_to(self, now_ms: int) -> None:
+        """Set the time by hand."""
+        self._from_ms, self._from_wall = float(now_ms), time.monotonic()
