@@ -18,7 +18,15 @@ from perpdesk.cli.data_tables import (
     show_rows,
 )
 from perpdesk.cli.frame import FAILED, data_dir, emit, progress
-from perpdesk.domain.candles import DAY_MS, Candles, DataKind, FundingRates, Timeframe, Venue
+from perpdesk.domain.candles import (
+    DAY_MS,
+    Candles,
+    DataKind,
+    FundingRates,
+    OpenInterest,
+    Timeframe,
+    Venue,
+)
 from perpdesk.domain.errors import DataRefused, UsageRefused
 from perpdesk.marketdata.aggregation import aggregate_counted, can_aggregate
 from perpdesk.marketdata.candle_store import CandleStore
@@ -41,7 +49,8 @@ TimeframeOption = Annotated[
     str | None, typer.Option("--timeframe", help="Candle length: 1m, 5m, 1h, 1d, 1w, 1M.")
 ]
 KindOption = Annotated[
-    DataKind, typer.Option("--kind", metavar="KIND", help="candles, mark, funding or trades.")
+    DataKind,
+    typer.Option("--kind", metavar="KIND", help="candles, mark, funding, open_interest or trades."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -126,6 +135,8 @@ def _write(target: CandleStore, one: Imported, kind: DataKind) -> WriteReport:
         return target.write_candles(one.rows, kind)
     if isinstance(one.rows, FundingRates):
         return target.write_funding(one.rows)
+    if isinstance(one.rows, OpenInterest):
+        return target.write_open_interest(one.rows)
     return target.write_trades(one.rows)
 
 
@@ -271,7 +282,8 @@ def _lower_timeframe(
 @app.command()
 def sql(
     query: Annotated[
-        str, typer.Argument(help="One SELECT; views: candles, mark, funding, trades.")
+        str,
+        typer.Argument(help="One SELECT; views: candles, mark, funding, open_interest, trades."),
     ],
     rows: Annotated[int, typer.Option(min=1, help="How many rows to show at most.")] = 100,
     json_output: JsonOption = False,

@@ -17,12 +17,14 @@ FIELDS: Final[Mapping[DataKind, tuple[str, ...]]] = {
     DataKind.MARK: ("ts_ms", "open", "high", "low", "close"),
     DataKind.FUNDING: ("ts_ms", "rate"),
     DataKind.TRADES: ("ts_ms", "price", "quantity", "trade_id", "side"),
+    DataKind.OPEN_INTEREST: ("ts_ms", "open_interest"),
 }
 OPTIONAL: Final[Mapping[DataKind, tuple[str, ...]]] = {
     DataKind.CANDLES: (),
     DataKind.MARK: (),
     DataKind.FUNDING: ("mark_price",),
     DataKind.TRADES: (),
+    DataKind.OPEN_INTEREST: (),
 }
 
 TIME_NAMES: Final = (
@@ -40,6 +42,14 @@ TIME_NAMES: Final = (
     "time",
 )
 """Header names of an open time, lower case, the most telling first."""
+
+OPEN_INTEREST_NAMES: Final = (
+    "open_interest",
+    "openinterest",
+    "sum_open_interest",
+    "sumopeninterest",
+)
+"""In base currency; the columns of its value in quote currency are left alone."""
 
 ALIASES: Final[Mapping[DataKind, Mapping[str, tuple[str, ...]]]] = {
     DataKind.CANDLES: {
@@ -62,6 +72,11 @@ ALIASES: Final[Mapping[DataKind, Mapping[str, tuple[str, ...]]]] = {
         "trade_id": ("trade_id", "agg_trade_id", "id", "trdmatchid"),
         "side": ("is_buyer_maker", "isbuyermaker", "side"),
     },
+    DataKind.OPEN_INTEREST: {
+        # Binance's archive of metrics, both venues' own answers, and our own columns.
+        "ts_ms": ("create_time", *TIME_NAMES),
+        "open_interest": OPEN_INTEREST_NAMES,
+    },
 }
 
 SHAPES: Final[Mapping[DataKind, Mapping[int, Mapping[str, int]]]] = {
@@ -80,6 +95,7 @@ SHAPES: Final[Mapping[DataKind, Mapping[int, Mapping[str, int]]]] = {
         7: {"trade_id": 0, "price": 1, "quantity": 2, "ts_ms": 5, "side": 6},
         6: {"trade_id": 0, "price": 1, "quantity": 2, "ts_ms": 4, "side": 5},
     },
+    DataKind.OPEN_INTEREST: {2: {"ts_ms": 0, "open_interest": 1}},
 }
 """Files without a header, by their number of columns."""
 
@@ -148,6 +164,8 @@ def _advice(by_lower: Mapping[str, str], kind: DataKind, missing: str) -> str:
         return "If these are mark prices, import them with --kind mark."
     if kind is not DataKind.FUNDING and ("rate" in by_lower or "last_funding_rate" in by_lower):
         return "If these are funding rates, import them with --kind funding."
+    if kind is not DataKind.OPEN_INTEREST and set(OPEN_INTEREST_NAMES) & set(by_lower):
+        return "If these are readings of open interest, import them with --kind open_interest."
     if kind is not DataKind.TRADES and "price" in by_lower:
         return "If these are trades, import them with --kind trades."
     if kind in (DataKind.FUNDING, DataKind.TRADES) and _has_candles(by_lower):

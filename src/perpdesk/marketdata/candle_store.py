@@ -3,6 +3,7 @@
     {root}/{venue}/{symbol}/{timeframe}.parquet/2023-01.parquet      candles, a part a month
     {root}/{venue}/{symbol}/mark-{timeframe}.parquet/2023-01.parquet mark prices, a part a month
     {root}/{venue}/{symbol}/funding.parquet/2023.parquet             settlements, a part a year
+    {root}/{venue}/{symbol}/open_interest.parquet/2023-01.parquet    open interest, a part a month
     {root}/{venue}/{symbol}/trades.parquet/2023-01-31.parquet        trades, a part a day
 
 Names that begin with an underscore are ours: `_manifest.json` says what belongs to the series. A
@@ -18,13 +19,35 @@ from typing import TypeVar
 
 import numpy as np
 
-from perpdesk.domain.candles import Candles, DataKind, FundingRates, Timeframe, Trades, Venue
+from perpdesk.domain.candles import (
+    Candles,
+    DataKind,
+    FundingRates,
+    OpenInterest,
+    Timeframe,
+    Times,
+    Trades,
+    Venue,
+)
 from perpdesk.domain.errors import DataRefused
 from perpdesk.marketdata.atomic_files import disk_errors, exclusive
-from perpdesk.marketdata.integrity import check_candles, check_funding, check_trades, require_sound
+from perpdesk.marketdata.integrity import (
+    check_candles,
+    check_funding,
+    check_open_interest,
+    check_trades,
+    require_sound,
+)
 from perpdesk.marketdata.manifest import Manifest, Part
 from perpdesk.marketdata.parquet_parts import Columns, PartDamaged, decode_into, empty_columns
-from perpdesk.marketdata.series import RECORDED, SeriesKey, StoredSeries, WriteReport, key_of_folder
+from perpdesk.marketdata.series import (
+    RECORDED,
+    SeriesKey,
+    StoredSeries,
+    WriteReport,
+    key_of_folder,
+    timeframe_of,
+)
 from perpdesk.marketdata.series_writer import (
     COMMIT,
     MANIFEST,
@@ -38,7 +61,7 @@ _Result = TypeVar("_Result")
 
 
 class CandleStore:
-    """Candles, mark prices, funding and trades below one folder (`DATA_DIR/candles`).
+    """Candles, mark prices, funding, open interest and trades below one folder.
 
     Reading hashes every part it opens, so what is returned passed the integrity gate when it was
     stored and has not changed since. Times are half-open: start_ms <= time < end_ms.
@@ -88,15 +111,31 @@ class CandleStore:
         key = SeriesKey(venue=venue, symbol=symbol, kind=DataKind.TRADES)
         return Trades(venue=venue, symbol=symbol, **self._load(key, start_ms, end_ms))
 
+    def open_interest(
+        self, venue: Venue, symbol: str, start_ms: int | None = None, end_ms: int | None = None
+    ) -> OpenInterest:
+        """Return recorded open interest; raises DataRefused where the range holds no reading."""
+        key = SeriesKey(venue=venue, symbol=symbol, kind=DataKind.OPEN_INTEREST)
+        columns = self._load(key, start_ms, end_ms)
+        period_ms = columns.pop("period_ms")
+        period = timeframe_of(int(period_ms[0])) if len(period_ms) else self.period(key)
+        return OpenInterest(venue=venue, symbol=symbol, timeframe=period, **columns)
+
     def write_candles(
-        self, candles: Candles, kind: DataKind = DataKind.CANDLES, *, source: str = RECORDED
+        self,
+        candles: Candles,
+        kind: DataKind = DataKind.CANDLES,
+        *,
+        source: str = RECORDED,
+        are_pieces: bool = False,
     ) -> WriteReport:
         """Merge candles into their series; where a time is stored already, the new row wins.
 
+        are_pieces: see `check_candles`.
         Raises DataRefused for rows that fail the integrity gate, for a full disk, and for recorded
         rows over generated ones or the reverse. Nothing is changed then.
         """
-        require_sound(check_candles(candles, kind=kind))
+        require_sound(check_candles(candles, kind=kind, are_pieces=are_pieces))
         key = SeriesKey(
             venue=candles.venue, symbol=candles.symbol, kind=kind, timeframe=candles.timeframe
         )
@@ -113,6 +152,20 @@ class CandleStore:
             "ts_ms": funding.ts_ms,
             "rate": funding.rate,
             "mark_price": funding.mark_price,
+        }
+        return self._write(key, columns, source)
+
+    def write_open_interest(self, readings: OpenInterest, *, source: str = RECORDED) -> WriteReport:
+        """Merge readings of open interest into their series; see `write_candles`.
+
+        Raises DataRefused also where readings of another period are stored.
+        """
+        require_sound(check_open_interest(readings))
+        key = SeriesKey(venue=readings.venue, symbol=readings.symbol, kind=DataKind.OPEN_INTEREST)
+        columns: Columns = {
+            "ts_ms": readings.ts_ms,
+            "period_ms": np.full(len(readings), readings.timeframe.duration_ms, np.int64),
+            "open_interest": readings.open_interest,
         }
         return self._write(key, columns, source)
 
@@ -229,6 +282,37 @@ class CandleStore:
             except (OSError, PartDamaged) as error:
                 found.append(f"{path}: {error}")
         return found
+
+    def sound_times(self, key: SeriesKey) -> tuple[Times, tuple[Part, ...]]:
+        """Return the times of every row that can be read, and the parts that cannot be."""
+        folder = key.folder(self.root)
+        times, damaged = [np.empty(0, np.int64)], []
+        for part in self.manifest(key).parts:
+            columns: Columns = {"ts_ms": np.empty(part.rows, np.int64)}
+            try:
+                data = _part_path(folder, part).read_bytes()
+                decode_into(data, columns, slice(0, part.rows), sha256=part.sha256)
+            except (OSError, PartDamaged):
+                damaged.append(part)
+            else:
+                times.append(columns["ts_ms"])
+        return np.concatenate(times), tuple(damaged)
+
+    def period(self, key: SeriesKey) -> Timeframe:
+        """Return the step of a series of open interest; raises DataRefused if it is unreadable."""
+        assert key.kind is DataKind.OPEN_INTEREST
+        folder = key.folder(self.root)
+        for part in self.manifest(key).parts:
+            columns: Columns = {"period_ms": np.empty(part.rows, np.int64)}
+            try:
+                data = _part_path(folder, part).read_bytes()
+                decode_into(data, columns, slice(0, part.rows), sha256=part.sha256)
+            except (OSError, PartDamaged):
+                continue
+            return timeframe_of(int(columns["period_ms"][0]))
+        raise DataRefused(
+            f"every part of {key} is damaged", next_step=f"Delete it: {key.delete_command()}"
+        )
 
     def _key(self, folder: Path) -> SeriesKey | None:
         return key_of_folder(folder) if self._is_stored(folder) else None

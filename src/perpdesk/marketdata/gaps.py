@@ -56,17 +56,33 @@ def gaps(ts_ms: Times, timeframe: Timeframe) -> list[Gap]:
     ]
 
 
+def runs(times: Times, grid: Timeframe) -> list[Gap]:
+    """Return ascending times of a grid as stretches of neighbors."""
+    if len(times) == 0:
+        return []
+    breaks = np.flatnonzero(np.diff(bar_numbers(times, grid)) > 1) + 1
+    return [
+        Gap(start_ms=int(run[0]), end_ms=grid.close_ms(int(run[-1])), missing=len(run))
+        for run in np.split(times, breaks)
+    ]
+
+
 def funding_gaps(funding: FundingRates) -> list[Gap]:
-    """Return the holes between settlements.
+    """Return the holes between settlements; see `funding_gaps_of`."""
+    return funding_gaps_of(funding.ts_ms)
+
+
+def funding_gaps_of(ts_ms: Times) -> list[Gap]:
+    """Return the holes between settlements at ascending times.
 
     The usual interval is read from the neighbors, because it differs between symbols and changes in
     time. A wait is a hole where it exceeds the usual one by half and does not repeat itself, or
     where it is longer than any venue's interval.
     """
-    waits = np.diff(funding.ts_ms)
+    waits = np.diff(ts_ms)
     if len(waits) == 0:
         return []
-    usual = usual_intervals(funding.ts_ms)
+    usual = usual_intervals(ts_ms)
     same = np.abs(np.diff(waits)) < HOUR_MS // 2
     repeats = np.zeros(len(waits), np.bool_)
     repeats[1:] |= same
@@ -78,8 +94,8 @@ def funding_gaps(funding: FundingRates) -> list[Gap]:
         interval = int(min(usual[row], LONGEST_FUNDING_INTERVAL_MS))
         found.append(
             Gap(
-                start_ms=int(funding.ts_ms[row]) + interval,
-                end_ms=int(funding.ts_ms[row + 1]),
+                start_ms=int(ts_ms[row]) + interval,
+                end_ms=int(ts_ms[row + 1]),
                 missing=round(int(waits[row]) / interval) - 1,
             )
         )

@@ -14,30 +14,35 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perpdesk.domain.candles import (
+    DAY_MS,
+    MINUTE_MS,
     Candles,
     DataKind,
     FundingRates,
+    OpenInterest,
     Timeframe,
     Times,
     Trades,
     Values,
     Venue,
 )
-from perpdesk.domain.errors import DataRefused
+from perpdesk.domain.errors import DataRefused, UsageRefused
 from perpdesk.marketdata.archive_layouts import Layout, is_funding_in_candles, recognize
 from perpdesk.marketdata.integrity import (
     IntegrityReport,
     Origin,
     check_candles,
     check_funding,
+    check_open_interest,
     check_trades,
     require_sound,
+    step_text,
 )
-from perpdesk.marketdata.series import SeriesKey
+from perpdesk.marketdata.series import SeriesKey, timeframe_of
 from perpdesk.marketdata.table_files import TableFile, read_table
 from perpdesk.marketdata.times import as_whole_numbers, utc_ms
 
-Rows = Candles | FundingRates | Trades
+Rows = Candles | FundingRates | OpenInterest | Trades
 
 QUOTES: Final = "USDT|USDC|BUSD|FDUSD"
 SYMBOL_IN_NAME: Final = re.compile(
@@ -114,6 +119,9 @@ def inspect_file(
     if kind is DataKind.FUNDING:
         rows = _funding(reader, ts_ms, venue, symbol)
         report = check_funding(rows, origin=origin, now_ms=now_ms)
+    elif kind is DataKind.OPEN_INTEREST:
+        rows = _open_interest(reader, ts_ms, venue, symbol)
+        report = check_open_interest(rows, origin=origin, now_ms=now_ms)
     elif kind is DataKind.TRADES:
         rows = _trades(reader, ts_ms, venue, symbol)
         report = check_trades(rows, origin=origin, now_ms=now_ms)
@@ -245,6 +253,26 @@ def _funding(reader: _Reader, ts_ms: Times, venue: Venue, symbol: str) -> Fundin
     mark = reader.values("mark_price") if has_mark else np.full(len(ts_ms), np.nan)
     return FundingRates(
         venue=venue, symbol=symbol, ts_ms=ts_ms, rate=reader.values("rate"), mark_price=mark
+    )
+
+
+def _open_interest(reader: _Reader, ts_ms: Times, venue: Venue, symbol: str) -> OpenInterest:
+    """Return the readings; their period is the smallest step between them, 5m for a single one."""
+    steps = np.diff(ts_ms)
+    usual_ms = int(steps[steps > 0].min(initial=DAY_MS)) if len(steps) else 5 * MINUTE_MS
+    try:
+        period = timeframe_of(usual_ms)
+    except (UsageRefused, AssertionError):
+        raise DataRefused(
+            f"{reader.file.path}: readings {step_text(usual_ms)} apart lie on no period's grid",
+            next_step="Give a file with readings every 5m, 15m, 30m, 1h, 4h or 1d.",
+        ) from None
+    return OpenInterest(
+        venue=venue,
+        symbol=symbol,
+        timeframe=period,
+        ts_ms=ts_ms,
+        open_interest=reader.values("open_interest"),
     )
 
 

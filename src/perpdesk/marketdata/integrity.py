@@ -10,7 +10,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from perpdesk.domain.candles import Candles, DataKind, FundingRates, Timeframe, Times, Trades
+from perpdesk.domain.candles import (
+    Candles,
+    DataKind,
+    FundingRates,
+    OpenInterest,
+    Timeframe,
+    Times,
+    Trades,
+)
 from perpdesk.marketdata.gaps import (
     SAME_SETTLEMENT_MS,
     Gap,
@@ -35,6 +43,7 @@ __all__ = [
     "Problem",
     "check_candles",
     "check_funding",
+    "check_open_interest",
     "check_trades",
     "funding_gaps",
     "gaps",
@@ -54,14 +63,21 @@ def check_candles(
     kind: DataKind = DataKind.CANDLES,
     origin: Origin | None = None,
     now_ms: int | None = None,
+    are_pieces: bool = False,
 ) -> IntegrityReport:
-    """Check last or mark price candles. now_ms: rows that close later are refused, if given."""
+    """Check last or mark price candles. now_ms: rows that close later are refused, if given.
+
+    are_pieces: the timeframe is known to be right, so single rows far apart do not speak against
+    it, as they do in a file.
+    """
     origin = origin or Origin()
     if len(candles) == 0:
         return empty_report(origin)
     problems = list(_time_problems(candles.ts_ms, origin, strictly=True))
     if not problems:
-        problems.extend(_grid_problems(candles.ts_ms, candles.timeframe, origin))
+        problems.extend(
+            _grid_problems(candles.ts_ms, candles.timeframe, origin, are_pieces=are_pieces)
+        )
         if now_ms is not None:
             closes = candles.timeframe.close_all(candles.ts_ms)
             problems.extend(_future_problem(candles.ts_ms, closes > now_ms, now_ms, origin))
@@ -110,6 +126,33 @@ def check_funding(
         first_ts_ms=int(funding.ts_ms[0]),
         last_ts_ms=int(funding.ts_ms[-1]),
         gaps=() if problems else tuple(funding_gaps(funding)),
+        warnings=(),
+        problems=tuple(problems),
+    )
+
+
+def check_open_interest(
+    readings: OpenInterest, *, origin: Origin | None = None, now_ms: int | None = None
+) -> IntegrityReport:
+    """Check readings of open interest on the grid of their period."""
+    origin = origin or Origin()
+    if len(readings) == 0:
+        return empty_report(origin)
+    ts_ms, values = readings.ts_ms, readings.open_interest
+    problems = list(_time_problems(ts_ms, origin, strictly=True))
+    if not problems:
+        problems.extend(_grid_problems(ts_ms, readings.timeframe, origin, are_pieces=True))
+    if now_ms is not None:
+        problems.extend(_future_problem(ts_ms, ts_ms > now_ms, now_ms, origin))
+    bad = ~(np.isfinite(values) & (values >= 0))
+    message = "is not a number, 0 or above"
+    problems.extend(first_problem("open_interest", values, bad, message, origin))
+    return IntegrityReport(
+        origin=str(origin),
+        rows=len(readings),
+        first_ts_ms=int(ts_ms[0]),
+        last_ts_ms=int(ts_ms[-1]),
+        gaps=() if problems else tuple(gaps(ts_ms, readings.timeframe)),
         warnings=(),
         problems=tuple(problems),
     )
@@ -174,9 +217,11 @@ def _time_problems(ts_ms: Times, origin: Origin, *, strictly: bool) -> Iterator[
         )
 
 
-def _grid_problems(ts_ms: Times, timeframe: Timeframe, origin: Origin) -> Iterator[Problem]:
+def _grid_problems(
+    ts_ms: Times, timeframe: Timeframe, origin: Origin, *, are_pieces: bool
+) -> Iterator[Problem]:
     """Yield the wrong timeframe, or else the first time that lies beside the grid."""
-    if len(ts_ms) > 1 and not timeframe.is_month:
+    if len(ts_ms) > 1 and not timeframe.is_month and not are_pieces:
         waits, counts = np.unique(np.diff(ts_ms), return_counts=True)
         usual_ms = int(waits[np.argmax(counts)])
         if usual_ms != timeframe.duration_ms:

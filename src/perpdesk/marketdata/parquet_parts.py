@@ -38,6 +38,7 @@ DTYPES: Final[Mapping[DataKind, Mapping[str, str]]] = {
         "quantity": "float64",
         "is_buyer_maker": "bool",
     },
+    DataKind.OPEN_INTEREST: {"ts_ms": "int64", "period_ms": "int64", "open_interest": "float64"},
 }
 
 

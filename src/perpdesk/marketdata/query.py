@@ -1,7 +1,8 @@
 """Read-only SQL over the store, by DuckDB.
 
-Views: candles, mark, funding, trades, each with venue, symbol, (timeframe,) ts_ms and a UTC `time`;
-and series, which lists what is stored. Nothing else can be read, and nothing can be written.
+Views: candles, mark, funding, open_interest, trades, each with venue, symbol, (timeframe,) ts_ms
+and a UTC `time`; and series, which lists what is stored. Nothing else can be read, and nothing can
+be written.
 """
 
 import re
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     import duckdb
 
 SQL_TYPES: Final = {"int64": "BIGINT", "float64": "DOUBLE", "bool": "BOOLEAN"}
-SEE_VIEWS: Final = "Views: candles, mark, funding, trades, series. Columns: DESCRIBE candles."
+SEE_VIEWS: Final = (
+    "Views: candles, mark, funding, open_interest, trades, series. Columns: DESCRIBE candles."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

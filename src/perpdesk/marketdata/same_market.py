@@ -46,7 +46,7 @@ def require_same_market(store: CandleStore, found: Imported) -> None:
                 f"{found.path}: these are not the prices of {rows.symbol}: at {len(ours):,} times "
                 f"they are {ratio:.4g} times those stored as {key} ({source})",
                 next_step="Give the symbol that they are of. Where the stored ones are wrong, "
-                f"delete them first: {_delete_command(key)}",
+                f"delete them first: {key.delete_command()}",
             )
         return
 
@@ -69,7 +69,3 @@ def _opens(store: CandleStore, key: SeriesKey, rows: Candles) -> Candles:
     read = store.mark_candles if key.kind is DataKind.MARK else store.candles
     start_ms, end_ms = int(rows.ts_ms[0]), int(rows.ts_ms[-1]) + 1
     return read(key.venue, key.symbol, _of(key), start_ms, end_ms)
-
-
-def _delete_command(key: SeriesKey) -> str:
-    return key.import_command().replace("import FILE", "delete")

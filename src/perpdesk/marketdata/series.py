@@ -27,7 +27,7 @@ class PartSpan(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesKey:
-    """Name of one stored series; `timeframe` is None for funding and trades."""
+    """Name of one stored series; `timeframe` is None unless its rows are candles."""
 
     venue: Venue
     symbol: str
@@ -66,7 +66,7 @@ class SeriesKey:
 
     @property
     def span(self) -> PartSpan:
-        """Return what one part covers: a month of candles, a year of funding, a day of trades."""
+        """Return what one part covers: a year of funding, a day of trades, a month of the rest."""
         if self.kind is DataKind.FUNDING:
             return PartSpan.YEAR
         return PartSpan.DAY if self.kind is DataKind.TRADES else PartSpan.MONTH
@@ -78,9 +78,16 @@ class SeriesKey:
 
     def import_command(self) -> str:
         """Return the command that would fill this series from a file."""
+        return f"perpdesk data import FILE {self._options()}"
+
+    def delete_command(self) -> str:
+        """Return the command that would remove this series."""
+        return f"perpdesk data delete {self._options()}"
+
+    def _options(self) -> str:
         frame = f" --timeframe {canonical_name(self.timeframe)}" if self.timeframe else ""
         kind = "" if self.kind is DataKind.CANDLES else f" --kind {self.kind}"
-        return f"perpdesk data import FILE --venue {self.venue} --symbol {self.symbol}{frame}{kind}"
+        return f"--venue {self.venue} --symbol {self.symbol}{frame}{kind}"
 
 
 def key_of_folder(folder: Path) -> SeriesKey | None:
@@ -89,7 +96,7 @@ def key_of_folder(folder: Path) -> SeriesKey | None:
     try:
         venue = Venue(folder.parent.parent.name)
         symbol = folder.parent.name
-        if name in (DataKind.FUNDING, DataKind.TRADES):
+        if name in (DataKind.FUNDING, DataKind.TRADES, DataKind.OPEN_INTEREST):
             return SeriesKey(venue=venue, symbol=symbol, kind=DataKind(name))
         kind = DataKind.MARK if name.startswith("mark-") else DataKind.CANDLES
         timeframe = Timeframe.parse(name.removeprefix("mark-"))
@@ -100,12 +107,17 @@ def key_of_folder(folder: Path) -> SeriesKey | None:
 
 def canonical_name(timeframe: Timeframe) -> str:
     """Return the usual name of a timeframe: 60m is stored as 1h, 24h as 1d."""
-    if timeframe.name[-1] in "wM":
+    if timeframe.name.endswith(("w", "M")):
         return timeframe.name
     for unit_ms, unit in ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m")):
         if timeframe.duration_ms % unit_ms == 0:
             return f"{timeframe.duration_ms // unit_ms}{unit}"
     raise AssertionError(f"{timeframe.name} is not a whole number of minutes")
+
+
+def timeframe_of(duration_ms: int) -> Timeframe:
+    """Return the timeframe of a length that divides a day; raises UsageRefused for another."""
+    return Timeframe.parse(canonical_name(Timeframe(duration_ms, "")))
 
 
 def part_slices(ts_ms: Times, span: PartSpan) -> list[tuple[str, slice]]:

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from perpdesk.domain.candles import DataKind, FundingRates
+from perpdesk.domain.candles import DataKind, Timeframe, Times
 from perpdesk.domain.errors import DataRefused
 from perpdesk.marketdata.atomic_files import (
     exclusive,
@@ -16,7 +16,7 @@ from perpdesk.marketdata.atomic_files import (
     sync_folder,
     write_durably,
 )
-from perpdesk.marketdata.gaps import SAME_SETTLEMENT_MS, bar_numbers, funding_gaps, gaps
+from perpdesk.marketdata.gaps import SAME_SETTLEMENT_MS, bar_numbers, funding_gaps_of, gaps
 from perpdesk.marketdata.manifest import Manifest, Part
 from perpdesk.marketdata.parquet_parts import (
     Columns,
@@ -26,7 +26,7 @@ from perpdesk.marketdata.parquet_parts import (
     empty_columns,
     encode,
 )
-from perpdesk.marketdata.series import SeriesKey, WriteReport, part_slices
+from perpdesk.marketdata.series import SeriesKey, WriteReport, part_slices, timeframe_of
 
 MANIFEST: Final = "_manifest.json"
 COMMIT: Final = "_commit.json"
@@ -80,9 +80,12 @@ class _Writer:
         self.parts = {part.path: part for part in stored.parts} if stored else {}
         self.parts_written = 0
         self.given = self.added = self.replaced = self.unchanged = 0
+        self.period: Timeframe | None = None
 
     def merge(self, name: str, new: Columns) -> None:
         """Merge the rows of one part and write it beside the stored one, if anything changed."""
+        if self.key.kind is DataKind.OPEN_INTEREST and self.period is None:
+            self.period = self._one_period(int(new["period_ms"][0]))
         old = self._stored_rows(name)
         merged = new if old is None else _merged(self.key.kind, old, new)
         same = 0 if old is None else _same_rows(self.key.kind, old, new)
@@ -112,7 +115,12 @@ class _Writer:
     def manifest(self, source: str) -> Manifest:
         """Return the manifest of the series after the merge."""
         parts = tuple(sorted(self.parts.values(), key=lambda part: part.first_ts_ms))
-        count = self._funding_gaps(parts) if self.key.kind is DataKind.FUNDING else 0
+        count = 0
+        if self.key.kind is DataKind.FUNDING:
+            count = self._funding_gaps(parts)
+        elif self.key.kind is DataKind.OPEN_INTEREST:
+            assert self.period is not None  # every write has rows
+            count = len(gaps(self._times(parts), self.period))
         if self.key.timeframe is not None:
             edges = np.array([(p.first_ts_ms, p.last_ts_ms) for p in parts], np.int64)
             firsts = bar_numbers(edges[1:, 0], self.key.timeframe)
@@ -146,20 +154,26 @@ class _Writer:
             return None
         return columns
 
-    def _funding_gaps(self, parts: tuple[Part, ...]) -> int:
-        times = [self._part_times(part) for part in parts]
-        ts_ms = np.concatenate(times)
-        nothing = np.zeros(len(ts_ms))
-        rows = FundingRates(
-            venue=self.key.venue,
-            symbol=self.key.symbol,
-            ts_ms=ts_ms,
-            rate=nothing,
-            mark_price=nothing,
-        )
-        return len(funding_gaps(rows))
+    def _one_period(self, period_ms: int) -> Timeframe:
+        """Return the period of the new rows; raises DataRefused where another one is stored."""
+        columns = next(filter(None, map(self._stored_rows, self.parts)), None)
+        if columns is not None and int(columns["period_ms"][0]) != period_ms:
+            stored = timeframe_of(int(columns["period_ms"][0]))
+            raise DataRefused(
+                f"{self.key} is stored every {stored}; it cannot be mixed with readings every "
+                f"{timeframe_of(period_ms)}",
+                next_step=f"Give readings every {stored}, or delete the stored series first: "
+                f"{self.key.delete_command()}",
+            )
+        return timeframe_of(period_ms)
 
-    def _part_times(self, part: Part) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _funding_gaps(self, parts: tuple[Part, ...]) -> int:
+        return len(funding_gaps_of(self._times(parts)))
+
+    def _times(self, parts: tuple[Part, ...]) -> Times:
+        return np.concatenate([self._part_times(part) for part in parts])
+
+    def _part_times(self, part: Part) -> Times:
         pending = self.folder / f"{PENDING}{part.path}.tmp"
         path = pending if pending.exists() else self.folder / part.path
         columns: Columns = {"ts_ms": np.empty(part.rows, np.int64)}
@@ -180,7 +194,7 @@ def require_same_source(key: SeriesKey, stored: Manifest | None, source: str) ->
     )
 
 
-def _row_keys(kind: DataKind, columns: Columns) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
+def _row_keys(kind: DataKind, columns: Columns) -> list[Times]:
     """Return what names a row, most significant first: its time, for trades also its id.
 
     Two sources give one settlement some ms apart, so funding is named by its minute.

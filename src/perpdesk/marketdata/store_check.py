@@ -13,6 +13,7 @@ from perpdesk.marketdata.integrity import (
     Origin,
     check_candles,
     check_funding,
+    check_open_interest,
     check_trades,
 )
 from perpdesk.marketdata.series import SeriesKey
@@ -103,4 +104,7 @@ def _report(store: CandleStore, key: SeriesKey, now_ms: int) -> IntegrityReport:
         return check_candles(candles, kind=key.kind, origin=origin, now_ms=now_ms)
     if key.kind is DataKind.FUNDING:
         return check_funding(store.funding(key.venue, key.symbol), origin=origin, now_ms=now_ms)
+    if key.kind is DataKind.OPEN_INTEREST:
+        readings = store.open_interest(key.venue, key.symbol)
+        return check_open_interest(readings, origin=origin, now_ms=now_ms)
     return check_trades(store.trades(key.venue, key.symbol), origin=origin, now_ms=now_ms)

@@ -5,7 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from perpdesk.domain.candles import Candles, FundingRates, Timeframe, Trades, Venue
+from perpdesk.domain.candles import (
+    Candles,
+    FundingRates,
+    OpenInterest,
+    Timeframe,
+    Trades,
+    Venue,
+)
 
 START_MS = 1_672_531_200_000  # 2023-01-01
 NOW_MS = 1_700_000_000_000  # 2023-11-14
@@ -62,4 +69,24 @@ def make_trades(count: int = 5, *, start_ms: int = START_MS, first_id: int = 1) 
         price=100.0 + numbers.astype(np.float64),
         quantity=np.full(count, 0.5),
         is_buyer_maker=numbers % 2 == 0,
+    )
+
+
+def make_open_interest(
+    count: int = 10,
+    *,
+    timeframe: Timeframe = M5,
+    start_ms: int = START_MS,
+    symbol: str = "BTCUSDT",
+    venue: Venue = Venue.BINANCE,
+    base: float = 20_000.0,
+) -> OpenInterest:
+    """Readings that rise by one contract each."""
+    steps = np.arange(count, dtype=np.int64)
+    return OpenInterest(
+        venue=venue,
+        symbol=symbol,
+        timeframe=timeframe,
+        ts_ms=start_ms + steps * timeframe.duration_ms,
+        open_interest=base + steps.astype(np.float64),
     )
