@@ -113,9 +113,7 @@ class BinanceBook(LocalBook):
         # The venue asks for U <= lastUpdateId <= u of the first. Ids are shared by its symbols, so
         # between `pu` and U nothing of this book can lie: pu <= lastUpdateId says as much.
         follows = (
-            found.previous == self.update_id
-            if self._in_step
-            else min(found.previous, found.first) <= self.update_id
+            found.previous == self.update_id if self._in_step else found.previous <= self.update_id
         )
         if not follows:
             self._has_snapshot = self._in_step = False
