@@ -47,32 +47,30 @@ def minutes_of(candles: Candles) -> Candles:
     count = candles.timeframe.duration_ms // MINUTE_MS
     if count == 1:
         return candles
-    rows = len(candles)
-    low_first = candles.close >= candles.open
-    first = np.where(low_first, candles.low, candles.high)
-    second = np.where(low_first, candles.high, candles.low)
-    # Knots of the path, and the minute in which each is reached; the close ends the last minute.
-    at = np.array([0.0, max(1, count // 4), max(1, count // 4 * 3), count]) / count
-    knots = np.stack([candles.open, first, second, candles.close], axis=1)
-    ends = np.arange(1, count + 1) / count
-    path = np.empty((rows, count + 1))
-    path[:, 0] = candles.open
-    segment = np.clip(np.searchsorted(at, ends, side="left") - 1, 0, 2)
-    for minute in range(count):
-        low, high = segment[minute], segment[minute] + 1
-        width = at[high] - at[low]
-        part = (ends[minute] - at[low]) / width if width else 1.0
-        path[:, minute + 1] = knots[:, low] + (knots[:, high] - knots[:, low]) * part
+    rising = candles.close >= candles.open
+    first = np.where(rising, candles.low, candles.high)
+    second = np.where(rising, candles.high, candles.low)
+    # After how many minutes the path has reached each extreme.
+    at_first = max(1, count // 4)
+    at_second = max(at_first, min(count - 1, 3 * count // 4))
+    path = np.empty((len(candles), count + 1))
+    for minute in range(count + 1):
+        if minute <= at_first:
+            start, end, part = candles.open, first, minute / at_first
+        elif minute <= at_second:
+            start, end = first, second
+            part = (minute - at_first) / (at_second - at_first)
+        else:
+            start, end = second, candles.close
+            part = (minute - at_second) / (count - at_second)
+        path[:, minute] = end if part == 1 else start + (end - start) * part
     path = _on_the_digits(path, candles)
     opens, closes = path[:, :-1], path[:, 1:]
     highs, lows = np.maximum(opens, closes), np.minimum(opens, closes)
-    touched = [
-        min(count - 1, round(at[1] * count) - 1),
-        min(count - 1, round(at[2] * count) - 1),
-    ]
-    for minute, extreme in zip(touched, (first, second), strict=True):
-        highs[:, minute] = np.maximum(highs[:, minute], extreme)
-        lows[:, minute] = np.minimum(lows[:, minute], extreme)
+    if at_second == at_first:
+        # Too few minutes for a path: the last one holds the other extreme within.
+        highs[:, -1] = np.maximum(highs[:, -1], second)
+        lows[:, -1] = np.minimum(lows[:, -1], second)
     volume = np.repeat((candles.volume / count)[:, None], count, axis=1)
     volume[:, -1] = candles.volume - volume[:, :-1].sum(axis=1)
     offsets = np.arange(count, dtype=np.int64) * MINUTE_MS
@@ -92,6 +90,4 @@ def _on_the_digits(path: Values, candles: Candles) -> Values:
     """Round what lies between to as many digits as the recorded prices show."""
     sample = candles.close[: min(1000, len(candles))]
     digits = max(len(repr(float(price)).partition(".")[2]) for price in sample)
-    inside = np.round(path, digits)
-    inside[:, 0], inside[:, -1] = path[:, 0], path[:, -1]
-    return np.clip(inside, candles.low[:, None], candles.high[:, None])
+    return np.clip(np.round(path, digits), candles.low[:, None], candles.high[:, None])
