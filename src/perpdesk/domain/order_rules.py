@@ -215,3 +215,30 @@ def _check_notional(
         f"notional {plain(notional)} is below the minimum {plain(instrument.min_notional)}; the "
         f"smallest legal quantity is {plain(smallest)}",
     )
+
+
+def check_leverage(
+    instrument: Instrument, leverage: Decimal, *, notional: Decimal = ZERO
+) -> Refusal | None:
+    """Return why a leverage cannot be set while a position of `notional` quote is open, or None."""
+    most = instrument.tier_for(notional).max_leverage
+    if leverage.is_finite() and ONE <= leverage <= most:
+        return None
+    reason = f"leverage {leverage} is not within 1 to {plain(most)}"
+    return refusal(instrument.venue, Rule.LEVERAGE, reason)
+
+
+def check_position_size(
+    instrument: Instrument, leverage: Decimal, *, notional: Decimal
+) -> Refusal | None:
+    """Return why a position of `notional` quote cannot be held at a leverage, or None."""
+    tier = instrument.tier_for(notional)
+    if leverage <= tier.max_leverage and notional <= tier.cap:
+        return None
+    fitting = [each.cap for each in instrument.tiers if each.max_leverage >= leverage]
+    return refusal(
+        instrument.venue,
+        Rule.LEVERAGE,
+        f"a position of {plain(notional)} is too large for {plain(leverage)}x; the largest at this "
+        f"leverage is {plain(max(fitting, default=ZERO))}",
+    )

@@ -13,7 +13,7 @@ from perpdesk.domain.events import (
     SetMarginMode,
 )
 from perpdesk.domain.numbers import ZERO, plain, truncate_amount
-from perpdesk.domain.order_rules import Refusal, Rule, refusal
+from perpdesk.domain.order_rules import Refusal, Rule, check_leverage, refusal
 from perpdesk.simulation.accounting import Accounting
 from perpdesk.simulation.execution import Execution
 from perpdesk.simulation.journal import Journal
@@ -36,10 +36,9 @@ class AccountCommands:
             return
         venue, leverage = state.instrument.venue, command.leverage
         margin = self.accounting.margin_of(state)
-        most = state.instrument.tier_for(margin.notional).max_leverage
-        if not leverage.is_finite() or leverage < 1 or leverage > most:
-            reason = f"leverage {leverage} is not within 1 to {plain(most)}"
-            self._refuse(state, refusal(venue, Rule.LEVERAGE, reason))
+        fault = check_leverage(state.instrument, leverage, notional=margin.notional)
+        if fault is not None:
+            self._refuse(state, fault)
             return
         if state.signed_quantity and state.margin_mode is MarginMode.ISOLATED:
             reason = "an isolated position is open; close it before changing leverage"

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from perpdesk.domain.numbers import ZERO, floor_to_step, plain
 from perpdesk.domain.order import Side
-from perpdesk.domain.order_rules import Refusal, Rule, refusal
+from perpdesk.domain.order_rules import Refusal, Rule, check_position_size, refusal
 from perpdesk.simulation.accounting import Accounting
 from perpdesk.simulation.state import SymbolState
 
@@ -41,10 +41,7 @@ def opening_fault(
     notional = opening * price
     if not crosses:
         notional += abs(state.signed_quantity) * price
-    tier = state.instrument.tier_for(notional)
-    if state.leverage > tier.max_leverage or notional > tier.cap:
-        return _too_large(state, notional)
-    return None
+    return check_position_size(state.instrument, state.leverage, notional=notional)
 
 
 def _too_dear(state: SymbolState, opening: Decimal, cost: Decimal, free: Decimal) -> Refusal:
@@ -54,15 +51,4 @@ def _too_dear(state: SymbolState, opening: Decimal, cost: Decimal, free: Decimal
         Rule.MARGIN,
         f"opening {plain(opening)} needs {plain(cost)} of margin and fees, {plain(free)} is free; "
         f"the largest affordable quantity is {plain(largest)}",
-    )
-
-
-def _too_large(state: SymbolState, notional: Decimal) -> Refusal:
-    fitting = [each for each in state.instrument.tiers if each.max_leverage >= state.leverage]
-    largest = max((each.cap for each in fitting), default=ZERO)
-    return refusal(
-        state.instrument.venue,
-        Rule.LEVERAGE,
-        f"a position of {plain(notional)} is too large for {plain(state.leverage)}x; the largest "
-        f"at this leverage is {plain(largest)}",
     )

@@ -1,4 +1,4 @@
-"""Small worlds for the emulator's tests: a synthetic market of a few days, played from its middle."""
+"""Small worlds for the emulator: a made market of two days, played from the second noon on."""
 
 from collections.abc import Sequence
 from decimal import Decimal
