@@ -1,0 +1,439 @@
+"""Orders on Binance: two services, one port.
+
+LIMIT and MARKET live in /order, everything that waits for a trigger in the Algo service, each with
+its own namespace of ids. Nothing is ever sent twice: an outcome that is not known is asked for.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from perpdesk.domain.errors import (
+    Denied,
+    OutcomeUnknown,
+    VenueRejected,
+    VenueUnavailable,
+)
+from perpdesk.domain.events import AmendOrder
+from perpdesk.domain.instrument import Instrument
+from perpdesk.domain.numbers import ZERO
+from perpdesk.domain.order import (
+    ClientOrderId,
+    OrderPurpose,
+    OrderRequest,
+    OrderStatus,
+    OrderType,
+)
+from perpdesk.domain.order_rules import check_order
+from perpdesk.domain.ports import NeverArrived
+from perpdesk.domain.venue_reports import OrderReport
+from perpdesk.venues import resolution
+from perpdesk.venues.binance import codes, requests, wire
+from perpdesk.venues.binance.account import BinanceAccount
+from perpdesk.venues.binance.names import OrderNames
+from perpdesk.venues.binance.rest import (
+    ORDERS_1M,
+    ORDERS_10S,
+    RECV_WINDOW_MS,
+    WEIGHT,
+    BinanceRest,
+    understand,
+)
+from perpdesk.venues.rate_limit import Lane
+
+BATCH_SIZE: Final = 5
+ALL_SYMBOLS_WEIGHT: Final = 40
+ONE_ORDER: Final = {ORDERS_10S: 1, ORDERS_1M: 1}
+ABSENT: Final = frozenset({str(codes.NOT_OPEN), str(codes.NO_SUCH_ORDER)})
+PROTECTIVE: Final = frozenset(
+    {OrderPurpose.STOP_LOSS, OrderPurpose.TAKE_PROFIT, OrderPurpose.EXIT, OrderPurpose.CLOSE_OUT}
+)
+
+Fate = OrderReport | VenueRejected | OutcomeUnknown
+
+
+class BinanceTrading(BinanceAccount):
+    """Implements `domain.ports.TradingVenue`.
+
+    instruments: the rules known now, by symbol; orders of a symbol that has none are left to
+    Binance to judge. mark_price: of a symbol, None where it is not known.
+    """
+
+    def __init__(
+        self,
+        rest: BinanceRest,
+        names: OrderNames,
+        *,
+        instruments: Callable[[], Mapping[str, Instrument]],
+        mark_price: Callable[[str], Decimal | None],
+    ) -> None:
+        super().__init__(rest, names)
+        self._instruments = instruments
+        self._mark_price = mark_price
+
+    # Placing.
+
+    async def place(self, request: OrderRequest) -> OrderReport:
+        """Place one order. Raises OutcomeUnknown where it may have been accepted."""
+        self._check(request)
+        try:
+            return await self._place(request)
+        except VenueRejected as refusal:
+            if refusal.code != str(codes.DUPLICATE_ID):
+                raise
+            # Binance has an open order of this id already: ours, if it is the same.
+            found = await self.find(request.symbol, request.client_order_id)
+            if found is None or not _is_same(found, request):
+                raise
+            return found
+
+    async def _place(self, request: OrderRequest) -> OrderReport:
+        conditional = request.type.is_conditional
+        self._names.expect(request.client_order_id, conditional=conditional)
+        answer = await self._rest.change(
+            "post",
+            "algoOrder" if conditional else "order",
+            requests.algo_parameters(request)
+            if conditional
+            else requests.order_parameters(request),
+            lane=_lane(request),
+            costs=ONE_ORDER,
+        )
+        return self._learn(answer, conditional=conditional, what="the new order", changes=True)
+
+    async def place_batch(self, orders: Sequence[OrderRequest]) -> tuple[Fate, ...]:
+        """Place several, each by its own fate, in their order.
+
+        Five regular orders travel in one request, conditional ones each in its own. Raises Denied
+        before anything is sent where one of them is not legal, and VenueUnavailable where none
+        could be sent.
+        """
+        for request in orders:
+            self._check(request)
+        regular = [one for one in orders if not one.type.is_conditional]
+        chunks = [regular[i : i + BATCH_SIZE] for i in range(0, len(regular), BATCH_SIZE)]
+        jobs: list[Coroutine[Any, Any, dict[ClientOrderId, Fate | VenueUnavailable]]]
+        jobs = [self._place_alone(one) for one in orders if one.type.is_conditional]
+        jobs += [self._place_chunk(chunk) for chunk in chunks]
+        fates: dict[ClientOrderId, Fate | VenueUnavailable] = {}
+        for outcome in await asyncio.gather(*jobs):
+            fates |= outcome
+        if fates and all(isinstance(fate, VenueUnavailable) for fate in fates.values()):
+            raise next(fate for fate in fates.values() if isinstance(fate, VenueUnavailable))
+        return tuple(_as_fate(fates[one.client_order_id]) for one in orders)
+
+    async def _place_alone(
+        self, request: OrderRequest
+    ) -> dict[ClientOrderId, Fate | VenueUnavailable]:
+        try:
+            return {request.client_order_id: await self.place(request)}
+        except (VenueRejected, OutcomeUnknown, VenueUnavailable) as error:
+            return {request.client_order_id: error}
+
+    async def _place_chunk(
+        self, chunk: Sequence[OrderRequest]
+    ) -> dict[ClientOrderId, Fate | VenueUnavailable]:
+        for request in chunk:
+            self._names.expect(request.client_order_id, conditional=False)
+        ids = [request.client_order_id for request in chunk]
+        try:
+            answer = await self._rest.change(
+                "post",
+                "batchOrders",
+                requests.batch_parameters(chunk),
+                lane=min(_lane(request) for request in chunk),
+                costs={WEIGHT: 5, ORDERS_10S: len(chunk), ORDERS_1M: 1},
+            )
+            items = understand(
+                lambda found: _as_many(found, len(chunk)),
+                answer,
+                what="the batch of orders",
+                changes=True,
+            )
+        except (VenueRejected, OutcomeUnknown, VenueUnavailable) as error:
+            return dict.fromkeys(ids, error)
+        return {one: self._item(item) for one, item in zip(ids, items, strict=True)}
+
+    def _item(self, item: Any) -> Fate | VenueUnavailable:
+        """Return what one item of a batch's answer says."""
+        if wire.is_error(item):
+            answer = codes.Answer(
+                status=400, code=int(item["code"]), text=str(item.get("msg") or "")
+            )
+            error = codes.error_of(answer, call="an order of a batch", changes=True)
+            assert isinstance(error, VenueRejected | OutcomeUnknown | VenueUnavailable)
+            return error
+        try:
+            return self._learn(item, conditional=False, what="an order of a batch", changes=True)
+        except OutcomeUnknown as error:
+            return error
+
+    def _check(self, request: OrderRequest) -> None:
+        """Refuse an order that Binance would refuse, with the nearest legal one. Raises Denied."""
+        requests.check_form(request, now_ms=self._rest.clock.now_ms())
+        instrument = self._instruments().get(request.symbol)
+        if instrument is None:
+            return
+        mark = self._mark_price(request.symbol) or ZERO
+        refusal = check_order(request, instrument, mark_price=mark)
+        if refusal is not None:
+            raise Denied(
+                f"{request.symbol}: {refusal.rule} ({refusal.code}): {refusal.reason}",
+                next_step="Change the order as the message says.",
+            )
+
+    # Changing.
+
+    async def amend(self, symbol: str, change: AmendOrder) -> OrderReport:
+        """Change a resting limit order; None leaves a field as it is."""
+        name = change.client_order_id
+        if self._names.is_conditional(name):
+            raise _not_amendable(name)
+        current = await self._find_regular(symbol, name)
+        if current is None:
+            if await self._find_conditional(symbol, name) is not None:
+                raise _not_amendable(name)
+            raise VenueRejected(
+                f"{symbol} has no order {name}",
+                code=str(codes.NO_SUCH_ORDER),
+                next_step="Read the open orders again.",
+            )
+        if change.trigger_price is not None or current.type is not OrderType.LIMIT:
+            raise _not_amendable(name)
+        quantity = current.quantity if change.quantity is None else change.quantity
+        price = current.price if change.price is None else change.price
+        assert price is not None
+        self._check(_amended_request(current, quantity=quantity, price=price))
+        try:
+            answer = await self._rest.change(
+                "put",
+                "order",
+                requests.amend_parameters(
+                    symbol, name, side=current.side.value, quantity=quantity, price=price
+                ),
+                lane=Lane.STOP if current.reduce_only else Lane.ENTRY,
+                costs={WEIGHT: 1, **ONE_ORDER},
+            )
+        except VenueRejected as refusal:
+            if refusal.code not in {str(code) for code in codes.UNCHANGED}:
+                raise
+            return current
+        return self._learn(answer, conditional=False, what="the amended order", changes=True)
+
+    async def cancel(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport:
+        """Cancel one order, conditional or not. Raises VenueRejected where it is not open."""
+        known = self._names.is_conditional(client_order_id)
+        absent: VenueRejected | None = None
+        if known is not True:
+            try:
+                return await self._cancel_regular(symbol, {"origClientOrderId": client_order_id})
+            except VenueRejected as refusal:
+                absent = _absence(refusal)
+        if known is not False:
+            try:
+                return await self._cancel_conditional(symbol, client_order_id)
+            except VenueRejected as refusal:
+                absent = _absence(refusal)
+            # A conditional order that has triggered lives on as a regular one.
+            found = await self._find_conditional(symbol, client_order_id)
+            if found is not None and found.working_order_id and not found.status.is_closed:
+                return await self._cancel_regular(symbol, {"orderId": found.working_order_id})
+        assert absent is not None
+        raise absent
+
+    async def _cancel_regular(self, symbol: str, which: dict[str, str]) -> OrderReport:
+        answer = await self._rest.change(
+            "delete", "order", {"symbol": symbol, **which}, lane=Lane.CANCEL, costs={WEIGHT: 1}
+        )
+        return self._learn(answer, conditional=False, what="the canceled order", changes=True)
+
+    async def _cancel_conditional(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport:
+        answer = await self._rest.change(
+            "delete",
+            "algoOrder",
+            {"clientAlgoId": client_order_id},
+            lane=Lane.CANCEL,
+            costs={WEIGHT: 1},
+        )
+        if isinstance(answer, dict) and "algoStatus" in answer:
+            return self._learn(answer, conditional=True, what="the canceled order", changes=True)
+        # Binance may answer with the ids alone; the order itself is asked for.
+        found = await self._find_conditional(symbol, client_order_id)
+        if found is None:
+            raise OutcomeUnknown(
+                f"Binance canceled {client_order_id}, and does not know it any more",
+                next_step="Read the open orders again.",
+            )
+        return found
+
+    async def cancel_all(self, symbol: str) -> None:
+        """Cancel every order of a symbol, conditional ones too.
+
+        Both services are told, whatever the first one says.
+        """
+        outcomes = await asyncio.gather(
+            *(
+                self._rest.change(
+                    "delete", path, {"symbol": symbol}, lane=Lane.CANCEL, costs={WEIGHT: 1}
+                )
+                for path in ("allOpenOrders", "algoOpenOrders")
+            ),
+            return_exceptions=True,
+        )
+        failures = [one for one in outcomes if isinstance(one, BaseException)]
+        # What may have worked has to be asked for, whatever else went wrong.
+        for failure in sorted(failures, key=lambda one: not isinstance(one, OutcomeUnknown)):
+            raise failure
+
+    # Asking.
+
+    async def find(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport | None:
+        """Return what Binance knows of an order, in either namespace: one reading.
+
+        The Algo service is asked first where the namespace is not known: what a conditional order
+        became may carry the same client id, and is only half of it.
+        """
+        known = self._names.is_conditional(client_order_id)
+        if known is not False:
+            found = await self._find_conditional(symbol, client_order_id)
+            if found is not None or known:
+                return found
+        return await self._find_regular(symbol, client_order_id)
+
+    async def resolve(
+        self, symbol: str, client_order_id: ClientOrderId, *, sent_ms: int
+    ) -> OrderReport | NeverArrived:
+        """Ask until it is certain what became of an order that was sent at `sent_ms`."""
+        return await resolution.resolve(
+            client_order_id,
+            lambda: self.find(symbol, client_order_id),
+            sent_ms=sent_ms,
+            recv_window_ms=RECV_WINDOW_MS,
+            clock=self._rest.clock,
+        )
+
+    async def open_orders(self, symbol: str | None = None) -> tuple[OrderReport, ...]:
+        """Return working orders of both namespaces, each once."""
+        which = {} if symbol is None else {"symbol": symbol}
+        weight = ALL_SYMBOLS_WEIGHT if symbol is None else 1
+        waiting, working = await asyncio.gather(
+            self._read("openAlgoOrders", which, weight=weight),
+            self._read("openOrders", which, weight=weight),
+        )
+        found: dict[tuple[str, ClientOrderId], OrderReport] = {}
+        for rows, conditional in ((waiting, True), (working, False)):
+            for report in understand(
+                lambda many, conditional=conditional: [  # type: ignore[misc]
+                    self._read_report(one, conditional=conditional) for one in many
+                ],
+                rows,
+                what="open orders",
+                changes=False,
+            ):
+                found[report.symbol, report.client_order_id] = report
+        return tuple(report for report in found.values() if not report.status.is_closed)
+
+    async def _find_regular(
+        self, symbol: str, client_order_id: ClientOrderId
+    ) -> OrderReport | None:
+        return await self._ask_regular(symbol, {"origClientOrderId": client_order_id})
+
+    async def _ask_regular(self, symbol: str, which: dict[str, str]) -> OrderReport | None:
+        try:
+            answer = await self._read("order", {"symbol": symbol, **which}, weight=1)
+        except VenueRejected as refusal:
+            _absence(refusal)
+            return None
+        return self._learn(answer, conditional=False, what="the order", changes=False)
+
+    async def _find_conditional(
+        self, symbol: str, client_order_id: ClientOrderId
+    ) -> OrderReport | None:
+        """Return a conditional order and, once triggered, how the order that it became fares."""
+        try:
+            answer = await self._read("algoOrder", {"clientAlgoId": client_order_id}, weight=1)
+        except VenueRejected as refusal:
+            _absence(refusal)
+            return None
+        report = self._learn(answer, conditional=True, what="the conditional order", changes=False)
+        if report.symbol != symbol:
+            return None
+        if report.working_order_id is None or report.status in _NEVER_WORKED:
+            return report
+        working = await self._ask_regular(symbol, {"orderId": report.working_order_id})
+        return report if working is None else working
+
+    def _learn(self, answer: Any, *, conditional: bool, what: str, changes: bool) -> OrderReport:
+        return understand(
+            lambda message: self._read_report(message, conditional=conditional),
+            answer,
+            what=what,
+            changes=changes,
+        )
+
+    def _read_report(self, message: Any, *, conditional: bool) -> OrderReport:
+        if not conditional:
+            return self._names.as_ours(wire.order_report(message))
+        report = wire.algo_report(message)
+        self._names.learn_conditional(report)
+        return report
+
+
+_NEVER_WORKED: Final = frozenset({OrderStatus.ACCEPTED, OrderStatus.REJECTED, OrderStatus.EXPIRED})
+
+
+def _lane(request: OrderRequest) -> Lane:
+    protects = request.reduce_only or request.close_position or request.purpose in PROTECTIVE
+    return Lane.STOP if protects else Lane.ENTRY
+
+
+def _is_same(found: OrderReport, request: OrderRequest) -> bool:
+    """Tell whether the order that Binance has is the one that was asked for."""
+    same_size = request.quantity is None or found.quantity == request.quantity
+    return (
+        found.symbol == request.symbol
+        and found.side is request.side
+        and found.type is request.type
+        and same_size
+        and found.price == request.price
+    )
+
+
+def _absence(refusal: VenueRejected) -> VenueRejected:
+    """Return the refusal where it says that there is no such order; raise any other."""
+    if refusal.code not in ABSENT:
+        raise refusal
+    return refusal
+
+
+def _not_amendable(client_order_id: ClientOrderId) -> VenueRejected:
+    return VenueRejected(
+        f"{client_order_id} is not a resting limit order; Binance amends no others",
+        code="-5025",
+        next_step="Place the new order first, then cancel this one.",
+    )
+
+
+def _amended_request(report: OrderReport, *, quantity: Decimal, price: Decimal) -> OrderRequest:
+    return OrderRequest(
+        client_order_id=report.client_order_id,
+        symbol=report.symbol,
+        side=report.side,
+        type=OrderType.LIMIT,
+        quantity=quantity,
+        price=price,
+        reduce_only=report.reduce_only,
+    )
+
+
+def _as_many(answer: Any, count: int) -> list[Any]:
+    if not isinstance(answer, list) or len(answer) != count:
+        raise TypeError(f"a list of {count} was expected, not {str(answer)[:80]}")
+    return answer
+
+
+def _as_fate(outcome: Fate | VenueUnavailable) -> Fate:
+    if isinstance(outcome, VenueUnavailable):
+        return VenueRejected(f"not accepted: {outcome.message}", next_step=outcome.next_step)
+    return outcome
