@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from random import random
 from typing import Final, TypeVar
 
 import numpy as np
@@ -18,10 +17,11 @@ from perpdesk.domain.candles import DAY_MS, HOUR_MS, DataKind, Times
 from perpdesk.domain.errors import PerpdeskError, VenueUnavailable
 from perpdesk.domain.ports import HistorySource
 from perpdesk.marketdata.backfill_plan import NEWEST_FIRST, Chunk, Plan, Wanted, Window, make_plan
-from perpdesk.marketdata.backfill_report import Patience, SeriesProgress, SeriesReport
+from perpdesk.marketdata.backfill_report import SeriesProgress, SeriesReport
 from perpdesk.marketdata.candle_store import CandleStore
 from perpdesk.marketdata.gaps import Gap, funding_gaps_of, runs
 from perpdesk.marketdata.pages import Page, ask, join, pick, silences, write
+from perpdesk.marketdata.patience import Patience
 from perpdesk.marketdata.series import RECORDED
 from perpdesk.marketdata.settled import add_settled
 from perpdesk.marketdata.spans import Span, subtract
@@ -63,8 +63,7 @@ class _Answers:
 class Backfill:
     """Brings series of one venue to what that venue has.
 
-    sleep, jitter, monotonic: the clock and the chance of retries and rates. label: the source that
-    stored rows are marked with.
+    label: the source that stored rows are marked with. monotonic: the clock of rates, in seconds.
     """
 
     def __init__(
@@ -76,8 +75,6 @@ class Backfill:
         concurrency: int = 8,
         patience: Patience | None = None,
         on_progress: Callable[[SeriesProgress], None] = lambda _: None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        jitter: Callable[[], float] = random,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -86,8 +83,6 @@ class Backfill:
         self._requests_at_once = asyncio.Semaphore(concurrency)
         self._patience = patience or Patience()
         self._on_progress = on_progress
-        self._sleep = sleep
-        self._jitter = jitter
         self._monotonic = monotonic
         self._now_ms = 0
         self._began = 0.0
@@ -215,17 +210,13 @@ class Backfill:
                 return join(pages)
 
     async def _patiently(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        """Return the answer of a call, asked again after a wait while the venue is away."""
-        failures = 0
-        while True:
-            try:
-                async with self._requests_at_once:
-                    return await call()
-            except VenueUnavailable:
-                failures += 1
-                if failures >= self._patience.attempts:
-                    raise
-            await self._sleep(self._patience.wait_s(failures, self._jitter()))
+        """Return the answer of a call, made when its turn has come; a wait keeps no turn."""
+
+        async def in_turn() -> _Answer:
+            async with self._requests_at_once:
+                return await call()
+
+        return await self._patience.ask(in_turn)
 
     def _keep(self, series: _Series, chunk: Chunk, answers: _Answers) -> None:
         """Store what the windows of a chunk have brought, in one write."""

@@ -1,23 +1,9 @@
-"""What a download tells: how long it waits, how far it is, what became of each series."""
+"""What a download tells: how far each series is, and what became of it."""
 
 from dataclasses import dataclass
 
 from perpdesk.marketdata.gaps import Gap
 from perpdesk.marketdata.series import SeriesKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How often a window is asked for again while the venue is away, and how long between."""
-
-    attempts: int = 6
-    first_wait_s: float = 1.0
-    longest_wait_s: float = 30.0
-
-    def wait_s(self, failures: int, jitter: float) -> float:
-        """Return the wait after so many failures; jitter: 0 to 1, spreads it over half of it."""
-        full_s = min(self.longest_wait_s, self.first_wait_s * 2.0 ** (failures - 1))
-        return full_s * (0.5 + 0.5 * jitter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

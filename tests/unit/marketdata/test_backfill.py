@@ -23,8 +23,9 @@ from perpdesk.domain.candles import DAY_MS, HOUR_MS, DataKind, Timeframe, Venue
 from perpdesk.domain.errors import DataRefused, UsageRefused, VenueUnavailable
 from perpdesk.marketdata.backfill import Backfill
 from perpdesk.marketdata.backfill_plan import Wanted, make_plan
-from perpdesk.marketdata.backfill_report import Patience, SeriesProgress
+from perpdesk.marketdata.backfill_report import SeriesProgress
 from perpdesk.marketdata.candle_store import CandleStore
+from perpdesk.marketdata.patience import Patience
 from perpdesk.marketdata.series import SeriesKey
 
 CANDLES = SeriesKey(venue=Venue.BINANCE, symbol="BTCUSDT", kind=DataKind.CANDLES, timeframe=H1)
@@ -57,7 +58,11 @@ async def no_wait(seconds: float) -> None:
 
 
 def backfill(store: CandleStore, source: FakeHistory, **others: Any) -> Backfill:
-    return Backfill(store, source, **{"sleep": no_wait, "jitter": lambda: 0.0, **others})
+    return Backfill(store, source, **{"patience": patience(), **others})
+
+
+def patience(attempts: int = 6) -> Patience:
+    return Patience(attempts=attempts, sleep=no_wait, jitter=lambda: 0.0)
 
 
 def opens(store: CandleStore) -> list[float]:
@@ -192,7 +197,8 @@ async def test_a_venue_that_is_away_for_a_moment_is_waited_for(
         waits.append(seconds)
 
     source.failing = lambda number: number in (0, 1, 2)
-    (report,) = await backfill(store, source, sleep=sleep, concurrency=1).run([ALL])
+    waiting = Patience(sleep=sleep, jitter=lambda: 0.0)
+    (report,) = await backfill(store, source, patience=waiting, concurrency=1).run([ALL])
     assert len(opens(store)) == 960
     assert report.requests == 14
     # With jitter 0 a wait is half of 1, 2, 4 … s, for each window by itself.
@@ -200,9 +206,9 @@ async def test_a_venue_that_is_away_for_a_moment_is_waited_for(
 
 
 def test_waits_double_up_to_the_longest_and_are_spread_by_chance() -> None:
-    patience = Patience(attempts=9, first_wait_s=1, longest_wait_s=30)
-    assert [patience.wait_s(n, 1.0) for n in (1, 2, 3, 5, 6, 9)] == [1, 2, 4, 16, 30, 30]
-    assert [patience.wait_s(n, 0.0) for n in (1, 2)] == [0.5, 1]
+    longest = Patience(first_wait_s=1, longest_wait_s=30, jitter=lambda: 1.0)
+    assert [longest.wait_s(n) for n in (1, 2, 3, 5, 6, 9)] == [1, 2, 4, 16, 30, 30]
+    assert [patience().wait_s(n) for n in (1, 2)] == [0.5, 1]
 
 
 async def test_a_venue_that_stays_away_is_told_with_what_is_kept_and_how_to_go_on(
@@ -210,7 +216,7 @@ async def test_a_venue_that_stays_away_is_told_with_what_is_kept_and_how_to_go_o
 ) -> None:
     source.failing = lambda number: number >= 9
     with pytest.raises(VenueUnavailable) as away:
-        await backfill(store, source, patience=Patience(attempts=3)).run([ALL])
+        await backfill(store, source, patience=patience(3)).run([ALL])
     assert away.value.message == (
         "binance does not answer: connection refused; the 844 rows that came in are stored"
     )
@@ -228,7 +234,7 @@ async def test_a_venue_that_is_away_from_the_start_stores_nothing_and_says_so(
 ) -> None:
     source.failing = lambda number: True
     with pytest.raises(VenueUnavailable, match="refused; nothing was stored"):
-        await backfill(store, source, patience=Patience(attempts=2)).run([ALL])
+        await backfill(store, source, patience=patience(2)).run([ALL])
 
 
 # Interruption.
@@ -303,7 +309,7 @@ async def test_half_a_repair_is_not_written(store: CandleStore, source: FakeHist
     source.failing = lambda number: number >= 1
     heal = Wanted(key=CANDLES, start_ms=START_MS, end_ms=END_MS, holes_only=True)
     with pytest.raises(VenueUnavailable):
-        await backfill(store, source, patience=Patience(attempts=1)).run([heal])
+        await backfill(store, source, patience=patience(1)).run([heal])
     assert part.read_bytes() == damaged
 
 

@@ -26,8 +26,8 @@ from perpdesk.domain.candles import DAY_MS, HOUR_MS, Candles, DataKind, Trades, 
 from perpdesk.domain.errors import VenueUnavailable
 from perpdesk.marketdata.backfill import Backfill
 from perpdesk.marketdata.backfill_plan import Wanted
-from perpdesk.marketdata.backfill_report import Patience
 from perpdesk.marketdata.candle_store import CandleStore
+from perpdesk.marketdata.patience import Patience
 from perpdesk.marketdata.series import SeriesKey
 
 COUNT = 24 * 34  # hours: a month and some days
@@ -106,7 +106,8 @@ async def run_until(store: CandleStore, source: FakeHistory, wanted: Wanted, sto
     async def no_wait(_: float) -> None:
         await asyncio.sleep(0)
 
-    download = Mortal(store, source, sleep=no_wait, patience=Patience(attempts=2), concurrency=3)
+    patience = Patience(attempts=2, sleep=no_wait)
+    download = Mortal(store, source, patience=patience, concurrency=3)
     first = len(source.asked)
     if stop.how == "venue goes away":
         source.failing = lambda number: number - first >= stop.at
