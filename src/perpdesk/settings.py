@@ -27,8 +27,15 @@ from perpdesk.domain.errors import UsageRefused
 
 ENV_FILE: Final = Path(".env")
 
+_SECRET_OF_KEY: Final = "secret, the other half of the key above"
+
 _OURS: Final = ("PERPDESK_", "SIMULATION_", "TELEGRAM_", "TRADING_")
 """A key of `.env` that starts so is meant for us: where we do not know it, it is a mistake."""
+
+
+_URL_OVERRIDES: Final = tuple(
+    f"perpdesk_{venue}_{kind}_url" for venue in ("binance", "bybit") for kind in ("rest", "ws")
+)
 
 
 class TradingMode(StrEnum):
@@ -76,6 +83,52 @@ class Settings(BaseSettings):
         None, description="another ws(s) host for the exchange's streams; empty: its own"
     )
 
+    perpdesk_binance_rest_url: str | None = Field(
+        None, description="another http(s) host for Binance, such as the emulator's; empty: its own"
+    )
+    perpdesk_binance_ws_url: str | None = Field(
+        None, description="another ws(s) host for Binance's streams; empty: its own"
+    )
+    perpdesk_bybit_rest_url: str | None = Field(
+        None, description="another http(s) host for Bybit, such as the emulator's; empty: its own"
+    )
+    perpdesk_bybit_ws_url: str | None = Field(
+        None, description="another ws(s) host for Bybit's streams; empty: its own"
+    )
+
+    binance_trade_live_key: SecretStr | None = Field(
+        None, description="secret, orders with real money at Binance; no other key stands in"
+    )
+    binance_trade_live_secret: SecretStr | None = Field(None, description=_SECRET_OF_KEY)
+    binance_trade_demo_key: SecretStr | None = Field(
+        None, description="secret, orders with play money at Binance's demo"
+    )
+    binance_trade_demo_secret: SecretStr | None = Field(None, description=_SECRET_OF_KEY)
+    binance_data_live_key: SecretStr | None = Field(
+        None, description="secret, margin tiers and fees of Binance; candles need no key"
+    )
+    binance_data_live_secret: SecretStr | None = Field(None, description=_SECRET_OF_KEY)
+    binance_data_demo_key: SecretStr | None = Field(
+        None, description="secret, margin tiers and fees of Binance's demo"
+    )
+    binance_data_demo_secret: SecretStr | None = Field(None, description=_SECRET_OF_KEY)
+    bybit_trade_live_key: SecretStr | None = Field(
+        None, description="secret, orders with real money at Bybit; no other key stands in"
+    )
+    bybit_trade_live_secret: SecretStr | None = Field(None, description=_SECRET_OF_KEY)
+    bybit_trade_demo_key: SecretStr | None = Field(
+        None, description="secret, orders with play money at Bybit's demo trading"
+    )
+    bybit_trade_demo_secret: SecretStr | None = Field(None, description=_SECRET_OF_KEY)
+    bybit_data_live_key: SecretStr | None = Field(
+        None, description="secret, fees of Bybit; candles and margin tiers need no key"
+    )
+    bybit_data_live_secret: SecretStr | None = Field(None, description=_SECRET_OF_KEY)
+    bybit_data_demo_key: SecretStr | None = Field(
+        None, description="secret, fees of Bybit's testnet"
+    )
+    bybit_data_demo_secret: SecretStr | None = Field(None, description=_SECRET_OF_KEY)
+
     data_dir: Path = Field(
         Path("data"), description="folder of candles, backtests, artifacts and reports"
     )
@@ -110,18 +163,21 @@ class Settings(BaseSettings):
         None, pattern=r"^(-?\d+|@\w+)$", description="a number such as -1001234567890, or @channel"
     )
 
-    @field_validator("rest_url", "ws_url")
+    @field_validator("rest_url", "ws_url", *_URL_OVERRIDES)
     @classmethod
     def _is_url(cls, value: str | None, info: Any) -> str | None:
         if value is None:
             return None
-        schemes = ("ws", "wss") if info.field_name == "ws_url" else ("http", "https")
+        schemes = ("ws", "wss") if info.field_name.endswith("ws_url") else ("http", "https")
         url = urlsplit(value)
         if url.scheme not in schemes or not url.hostname:
             raise ValueError(f"expected an address that starts with {schemes[1]}://")
         if url.username or url.password:
             raise ValueError("an address must not carry a user name or password")
-        return value
+        if url.query or url.fragment:
+            raise ValueError("an address must not carry a question mark or a hash")
+        _ = url.port  # raises ValueError where it is no port
+        return value.rstrip("/")
 
     @field_validator("data_dir", "db_path", "strategies_dir")
     @classmethod
@@ -138,6 +194,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 "TELEGRAM_ENABLED=true needs TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID as well"
             )
+        for name in type(self).model_fields:
+            if name.endswith("_secret"):
+                key = name.removesuffix("_secret") + "_key"
+                if (getattr(self, name) is None) != (getattr(self, key) is None):
+                    given, absent = (name, key) if getattr(self, key) is None else (key, name)
+                    raise ValueError(f"{given.upper()} is set, {absent.upper()} is not")
         return self
 
     @property

@@ -90,6 +90,10 @@ def test_telegram_needs_its_token_and_chat(monkeypatch: pytest.MonkeyPatch) -> N
         ("SIMULATION_SLIPPAGE", "-1", "in bps"),
         ("REST_URL", "ftp://host", "starts with https://"),
         ("WS_URL", "https://host", "starts with wss://"),
+        ("PERPDESK_BYBIT_WS_URL", "https://host", "starts with wss://"),
+        ("PERPDESK_BINANCE_REST_URL", "host:18080", "starts with https://"),
+        ("PERPDESK_BINANCE_REST_URL", "http://host:99999", "PERPDESK_BINANCE_REST_URL"),
+        ("PERPDESK_BINANCE_REST_URL", "http://host/?a=b", "must not carry a question mark"),
         ("TELEGRAM_CHAT_ID", "me", "TELEGRAM_CHAT_ID=me"),
     ],
 )
@@ -101,6 +105,36 @@ def test_a_wrong_value_is_refused_with_what_was_expected(
         load_settings()
     assert words in refused.value.message
     assert "config check" in refused.value.next_step
+
+
+def test_the_address_of_each_venue_can_be_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERPDESK_BYBIT_REST_URL", "http://127.0.0.1:18080/")
+    monkeypatch.setenv("PERPDESK_BINANCE_WS_URL", "ws://emulator:18080")
+    settings = load_settings()
+    assert settings.perpdesk_bybit_rest_url == "http://127.0.0.1:18080"
+    assert settings.perpdesk_binance_ws_url == "ws://emulator:18080"
+    assert settings.perpdesk_binance_rest_url is None
+
+
+@pytest.mark.parametrize("leg", ["TRADE_LIVE", "TRADE_DEMO", "DATA_LIVE", "DATA_DEMO"])
+@pytest.mark.parametrize("venue", ["BINANCE", "BYBIT"])
+def test_a_key_needs_its_secret_and_no_other_leg_is_given_it(
+    venue: str, leg: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, secret = f"{venue}_{leg}_KEY", f"{venue}_{leg}_SECRET"
+    monkeypatch.setenv(key, "public-part")
+    with pytest.raises(UsageRefused, match=f"{key} is set, {secret} is not") as refused:
+        load_settings()
+    assert "public-part" not in refused.value.message
+    monkeypatch.setenv(secret, "hush")
+    settings = load_settings()
+    given = {n for n in type(settings).model_fields if getattr(settings, n) is not None}
+    legs = {name for name in given if name.endswith(("_key", "_secret"))}
+    assert legs == {key.lower(), secret.lower()}
+    assert "hush" not in repr(settings)
+    monkeypatch.delenv(key)
+    with pytest.raises(UsageRefused, match=f"{secret} is set, {key} is not"):
+        load_settings()
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(

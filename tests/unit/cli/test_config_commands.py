@@ -37,9 +37,13 @@ def test_show_never_prints_a_secret(
     options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "123:hush")
+    for leg in ("BINANCE_TRADE_LIVE", "BYBIT_DATA_DEMO"):
+        monkeypatch.setenv(f"{leg}_KEY", "hush-key")
+        monkeypatch.setenv(f"{leg}_SECRET", "hush-secret")
     assert main(["config", "show", *options]) == 0
     out, err = capsys.readouterr()
     assert "TELEGRAM_BOT_TOKEN" in out
+    assert "BYBIT_DATA_DEMO_SECRET" in out
     assert "hush" not in out + err
 
 
