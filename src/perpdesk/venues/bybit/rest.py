@@ -1,0 +1,381 @@
+"""Orders at Bybit: placed once, acknowledged, and told by the order topic or by asking.
+
+The answer of order/create says only that Bybit has the request: `place` returns SUBMITTED. Whatever
+leaves the outcome open raises OutcomeUnknown and is resolved by asking, never by sending again.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from perpdesk.domain.account import MarginMode
+from perpdesk.domain.candles import Venue
+from perpdesk.domain.errors import (
+    Denied,
+    OutcomeUnknown,
+    PerpdeskError,
+    VenueRejected,
+    VenueUnavailable,
+)
+from perpdesk.domain.events import AmendOrder
+from perpdesk.domain.numbers import ZERO
+from perpdesk.domain.order import ClientOrderId, OrderId, OrderRequest, OrderStatus, OrderType
+from perpdesk.domain.ports import NeverArrived
+from perpdesk.domain.venue_reports import (
+    AccountSettings,
+    BalanceReport,
+    FillReport,
+    IncomeReport,
+    KeyPermissions,
+    OrderReport,
+    PositionMode,
+    PositionReport,
+)
+from perpdesk.venues import resolution
+from perpdesk.venues.bybit import calls, codes
+from perpdesk.venues.bybit.account import BybitAccount
+from perpdesk.venues.bybit.fields import number, rows
+from perpdesk.venues.bybit.order_checks import OrderChecks
+from perpdesk.venues.bybit.order_parameters import (
+    amend_parameters,
+    no_trailing,
+    order_parameters,
+    trailing_parameters,
+)
+from perpdesk.venues.bybit.trailing import TrailingStops
+from perpdesk.venues.bybit.transport import RECV_WINDOW_MS, Answer, Transport
+from perpdesk.venues.bybit.wire import LINEAR
+from perpdesk.venues.rate_limit import Lane
+
+BATCH: Final = 20
+SETTLE_READINGS: Final = 6
+SETTLE_S: Final = 0.2
+"""A cancel or amend is read back until it shows: Bybit works on it after it has answered."""
+
+Fate = OrderReport | VenueRejected | OutcomeUnknown
+
+
+class BybitTrading:
+    """Implements `domain.ports.TradingVenue` for one key."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        account: BybitAccount,
+        trailing: TrailingStops,
+        checks: OrderChecks,
+    ) -> None:
+        self._transport = transport
+        self._account = account
+        self._trailing = trailing
+        self._checks = checks
+
+    @property
+    def venue(self) -> Venue:
+        """Return where orders go."""
+        return Venue.BYBIT
+
+    # Orders.
+
+    async def place(self, request: OrderRequest) -> OrderReport:
+        """Place one order; SUBMITTED means that Bybit has the request, no more.
+
+        Raises Denied where our own rules, or Bybit's lack of such an order, forbid to send it.
+        """
+        self._checks.check(request)
+        if request.type is OrderType.TRAILING_STOP_MARKET:
+            return await self._place_trailing(request)
+        parameters = {"category": LINEAR, **order_parameters(request)}
+        answer = await self._transport.call(
+            calls.CREATE,
+            parameters,
+            lane=_lane(request),
+            passes=frozenset({codes.DUPLICATE_ID}),
+        )
+        if answer.code == codes.DUPLICATE_ID:
+            return await self._existing(request)
+        return _submitted(request, answer.result.get("orderId"))
+
+    async def _existing(self, request: OrderRequest) -> OrderReport:
+        """Return the order that already has the id: it was sent before, and has arrived."""
+        found = await self.find(request.symbol, request.client_order_id)
+        if found is None:
+            raise OutcomeUnknown(
+                f"Bybit says that order {request.client_order_id} exists (110072), and does not "
+                "show it yet",
+                next_step="Ask what became of it by the client order id; do not send it again.",
+            )
+        return found
+
+    async def place_batch(self, requests: Sequence[OrderRequest]) -> tuple[Fate, ...]:
+        """Place several, twenty per request; one that our rules refuse gets the venue's code."""
+        fates: dict[int, Fate] = {}
+        sendable: list[tuple[int, dict[str, Any]]] = []
+        for place, request in enumerate(requests):
+            refused = self._checks.refusal(request)
+            if refused is not None:
+                fates[place] = VenueRejected(refused.reason, code=refused.code)
+                continue
+            if request.type is OrderType.TRAILING_STOP_MARKET:
+                fates[place] = await self._fate_of_trailing(request)
+                continue
+            try:
+                sendable.append((place, order_parameters(request)))
+            except Denied as error:
+                fates[place] = VenueRejected(error.message, code="10001", next_step=error.next_step)
+        for first in range(0, len(sendable), BATCH):
+            part = sendable[first : first + BATCH]
+            told = await self._send_batch([requests[place] for place, _ in part], part)
+            fates.update(zip((place for place, _ in part), told, strict=True))
+        return tuple(fates[place] for place in range(len(requests)))
+
+    async def _send_batch(
+        self, requests: list[OrderRequest], part: list[tuple[int, dict[str, Any]]]
+    ) -> list[Fate]:
+        parameters = {"category": LINEAR, "request": [one for _, one in part]}
+        lane = min(_lane(one) for one in requests)
+        try:
+            answer = await self._transport.call(
+                calls.CREATE_BATCH, parameters, lane=lane, units=len(part)
+            )
+        except (OutcomeUnknown, VenueRejected) as error:
+            return [error] * len(part)
+        except VenueUnavailable as error:
+            # Nothing was done with these; earlier ones of the same call keep their own fates.
+            return [_not_sent(error)] * len(part)
+        acknowledged = answer.result.get("list") or []
+        verdicts = (answer.body.get("retExtInfo") or {}).get("list") or []
+        if not len(acknowledged) == len(verdicts) == len(part):
+            told = f"Bybit answered a batch of {len(part)} with {len(verdicts)} verdicts"
+            return [OutcomeUnknown(told, next_step="Ask for each order by its id.")] * len(part)
+        triples = zip(requests, acknowledged, verdicts, strict=True)
+        return [await self._fate(*triple) for triple in triples]
+
+    async def _fate(
+        self, request: OrderRequest, told: dict[str, Any], verdict: dict[str, Any]
+    ) -> Fate:
+        code = int(verdict["code"])
+        if code == codes.OK:
+            return _submitted(request, told.get("orderId"))
+        if code == codes.DUPLICATE_ID:
+            try:
+                return await self._existing(request)
+            except (OutcomeUnknown, VenueUnavailable) as error:
+                return OutcomeUnknown(error.message, next_step=error.next_step)
+        refused = codes.error_of(
+            code, str(verdict.get("msg", "")), changes=True, asked=calls.CREATE_BATCH.name
+        )
+        if isinstance(refused, VenueRejected | OutcomeUnknown):
+            return refused
+        return _not_sent(refused)
+
+    async def amend(self, symbol: str, change: AmendOrder) -> OrderReport:
+        """Change a resting order; return how the venue shows it afterwards."""
+        answer = await self._transport.call(
+            calls.AMEND, amend_parameters(symbol, change), lane=Lane.QUERY
+        )
+
+        def is_changed(report: OrderReport) -> bool:
+            wanted = (change.quantity, change.price, change.trigger_price)
+            shown = (report.quantity, report.price, report.trigger_price)
+            same = all(want in (None, show) for want, show in zip(wanted, shown, strict=True))
+            return same or report.status.is_closed
+
+        return await self._read_back(symbol, change.client_order_id, answer, is_changed)
+
+    async def cancel(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport:
+        """Cancel one order, conditional or not. Raises VenueRejected where it is not open."""
+        if self._trailing.knows(client_order_id):
+            return await self._cancel_trailing(symbol, client_order_id)
+        parameters = {"category": LINEAR, "symbol": symbol, "orderLinkId": client_order_id}
+        answer = await self._transport.call(calls.CANCEL, parameters, lane=Lane.CANCEL)
+        return await self._read_back(
+            symbol, client_order_id, answer, lambda report: report.status.is_closed
+        )
+
+    async def cancel_all(self, symbol: str) -> None:
+        """Cancel every order of a symbol: active, conditional, and stops of the position."""
+        await self._transport.call(
+            calls.CANCEL_ALL, {"category": LINEAR, "symbol": symbol}, lane=Lane.CANCEL
+        )
+
+    async def _read_back(
+        self, symbol: str, client_order_id: ClientOrderId, answer: Answer, shows: Any
+    ) -> OrderReport:
+        """Return the order once it shows the change, or as it was shown last."""
+        found: OrderReport | None = None
+        for reading in range(SETTLE_READINGS):
+            if reading:
+                await self._transport.clock.local.sleep(SETTLE_S)
+            try:
+                found = await self.find(symbol, client_order_id) or found
+            except VenueUnavailable:
+                continue
+            if found is not None and shows(found):
+                return found
+        if found is not None:
+            return found
+        raise OutcomeUnknown(
+            f"Bybit acknowledged a change of order {client_order_id} "
+            f"({answer.result.get('orderId', '')}), and does not show the order",
+            next_step="Ask what became of it by the client order id.",
+        )
+
+    async def find(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport | None:
+        """Return what the venue knows of an order: one reading; None is not yet proof."""
+        return await self._account.find(symbol, client_order_id)
+
+    async def resolve(
+        self, symbol: str, client_order_id: ClientOrderId, *, sent_ms: int
+    ) -> OrderReport | NeverArrived:
+        """Ask until it is certain what became of an order that was sent at `sent_ms`."""
+        return await resolution.resolve(
+            client_order_id,
+            lambda: self.find(symbol, client_order_id),
+            sent_ms=sent_ms,
+            recv_window_ms=RECV_WINDOW_MS,
+            clock=self._transport.clock,
+        )
+
+    # Trailing stops, which are attributes of a position.
+
+    async def _place_trailing(self, request: OrderRequest) -> OrderReport:
+        position = await self._account.position(request.symbol)
+        size = ZERO if position is None else position.signed_quantity
+        if not size or size * request.side.sign > ZERO:
+            raise Denied(
+                f"a trailing stop to {request.side} {request.symbol} needs an open position on the "
+                f"other side, and {size} is open: Bybit keeps trailing stops with positions",
+                next_step="Place it once the position is open.",
+            )
+        if request.quantity is not None and request.quantity < abs(size):
+            raise Denied(
+                f"a trailing stop for {request.quantity} of a position of {abs(size)}: Bybit's "
+                "closes the whole position",
+                next_step=f"Ask for a quantity of {abs(size)}, or close the position with it.",
+            )
+        parameters = trailing_parameters(
+            request,
+            self._checks.instrument(request.symbol),
+            last_price=await self._last_price(request.symbol),
+        )
+        before = self._trailing.expect(request)
+        try:
+            await self._transport.call(
+                calls.TRADING_STOP,
+                parameters,
+                lane=Lane.STOP,
+                passes=frozenset({codes.STOP_UNCHANGED}),
+            )
+        except (VenueRejected, VenueUnavailable):
+            self._trailing.refused(request, before)
+            raise
+        try:
+            found = await self.find(request.symbol, request.client_order_id)
+        except (VenueUnavailable, VenueRejected):
+            found = None  # It is set; only its order is not known yet.
+        return found or self._trailing.report(request.client_order_id, OrderStatus.SUBMITTED)
+
+    async def _fate_of_trailing(self, request: OrderRequest) -> Fate:
+        try:
+            return await self._place_trailing(request)
+        except (VenueRejected, OutcomeUnknown) as error:
+            return error
+        except Denied as error:
+            return VenueRejected(error.message, code="110017", next_step=error.next_step)
+        except VenueUnavailable as error:
+            return _not_sent(error)
+
+    async def _cancel_trailing(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport:
+        known = await self.find(symbol, client_order_id)
+        current = self._trailing.is_current(symbol, client_order_id)
+        if not current or known is None or known.status.is_closed:
+            raise codes.error_of(
+                110001, "Order does not exist", changes=True, asked=calls.TRADING_STOP.name
+            )
+        answer = await self._transport.call(
+            calls.TRADING_STOP,
+            no_trailing(symbol),
+            lane=Lane.CANCEL,
+            passes=frozenset({codes.STOP_UNCHANGED}),
+        )
+        return await self._read_back(
+            symbol, client_order_id, answer, lambda report: report.status.is_closed
+        )
+
+    async def _last_price(self, symbol: str) -> Decimal:
+        answer = await self._transport.call(
+            calls.TICKERS, {"category": LINEAR, "symbol": symbol}, lane=Lane.STOP
+        )
+        return number(rows(answer.result)[0], "lastPrice")
+
+    # The account.
+
+    async def open_orders(self, symbol: str | None = None) -> tuple[OrderReport, ...]:
+        """Return working orders of every kind."""
+        return await self._account.open_orders(symbol)
+
+    async def positions(self) -> tuple[PositionReport, ...]:
+        """Return open positions."""
+        return await self._account.positions()
+
+    async def balances(self) -> tuple[BalanceReport, ...]:
+        """Return the money of the account."""
+        return await self._account.balances()
+
+    async def fills(self, symbol: str, since_ms: int) -> tuple[FillReport, ...]:
+        """Return our trades of a symbol from `since_ms` on, ascending."""
+        return await self._account.executions(since_ms, symbol=symbol)
+
+    async def income(self, since_ms: int) -> tuple[IncomeReport, ...]:
+        """Return the venue's ledger from `since_ms` on, ascending."""
+        return await self._account.income(since_ms)
+
+    async def settings(self, symbol: str) -> AccountSettings:
+        """Return leverage, margin mode and position mode as the venue has them."""
+        return await self._account.settings(symbol)
+
+    async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
+        """Set the leverage; that it was so already is success."""
+        await self._account.set_leverage(symbol, leverage)
+
+    async def set_margin_mode(self, symbol: str, mode: MarginMode) -> None:
+        """Set isolated or cross for the WHOLE account: Bybit has no margin mode by symbol."""
+        await self._account.set_margin_mode(symbol, mode)
+
+    async def set_position_mode(self, mode: PositionMode) -> None:
+        """Set one-way or hedge mode; that it was so already is success."""
+        await self._account.set_position_mode(mode)
+
+    async def permissions(self) -> KeyPermissions:
+        """Return what the key may do."""
+        return await self._account.permissions()
+
+
+def _lane(request: OrderRequest) -> Lane:
+    """What protects or closes a position goes before what opens one."""
+    protects = request.reduce_only or request.close_position
+    return Lane.STOP if protects else Lane.ENTRY
+
+
+def _submitted(request: OrderRequest, order_id: object) -> OrderReport:
+    """Return what an acknowledgement says: the request is with the venue."""
+    return OrderReport(
+        symbol=request.symbol,
+        client_order_id=request.client_order_id,
+        order_id=OrderId(str(order_id or "")),
+        status=OrderStatus.SUBMITTED,
+        side=request.side,
+        type=request.type,
+        quantity=request.quantity or ZERO,
+        price=request.price,
+        trigger_price=request.trigger_price,
+        time_in_force=request.time_in_force,
+        reduce_only=request.reduce_only,
+        close_position=request.close_position,
+    )
+
+
+def _not_sent(error: PerpdeskError) -> VenueRejected:
+    """Return a fate that says "not accepted" for one order of a batch; it may be placed anew."""
+    return VenueRejected(error.message, code="not-accepted", next_step=error.next_step)
