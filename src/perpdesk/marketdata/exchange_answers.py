@@ -1,6 +1,7 @@
 """Recorded answers of the exchanges about instruments, turned into our own dated documents.
 
-Known: Binance exchangeInfo, leverageBracket (as received, or as ccxt wraps it) and commissionRate;
+Known: Binance exchangeInfo, fundingInfo, leverageBracket (as received, or as ccxt wraps it) and
+commissionRate;
 Bybit v5 instruments-info, risk-limit and fee-rate, and the older public/linear/risk-limit.
 """
 
@@ -18,6 +19,9 @@ from perpdesk.domain.numbers import ONE, ZERO, plain
 from perpdesk.marketdata.instrument_records import day_text
 
 Document = dict[str, Any]
+
+DEFAULT_FUNDING_INTERVAL_MS: Final = 8 * HOUR_MS
+"""At Binance, where fundingInfo does not say otherwise."""
 
 ACCOUNT: Final = "ACCOUNT"
 """Name of the fee schedule that an account's own answer gives."""
@@ -37,31 +41,39 @@ def read_answer(path: Path, observed_ms: int | None = None) -> Document:
             next_step="Record the exchange's answer again, and save it unchanged.",
         ) from error
     answer = raw["response"] if isinstance(raw, dict) and "response" in raw else raw
+    return document_of(answer, observed_ms, origin=str(path), source=path.name)
+
+
+def document_of(answer: Any, observed_ms: int | None, *, origin: str, source: str) -> Document:
+    """Return an answer as one of our documents; see `read_answer`.
+
+    origin: what an error calls the answer. source: what the document says of where it comes from.
+    """
     convert, own_ms = _recognize(answer)
     if convert is None:
         raise DataRefused(
-            f"{path} is no answer about instruments that is known here",
-            next_step="Give an answer of exchangeInfo, leverageBracket, instruments-info, "
-            "risk-limit, commissionRate or fee-rate.",
+            f"{origin} is no answer about instruments that is known here",
+            next_step="Give an answer of exchangeInfo, fundingInfo, leverageBracket, "
+            "instruments-info, risk-limit, commissionRate or fee-rate.",
         )
     moment_ms = observed_ms if observed_ms is not None else own_ms
     if moment_ms is None:
         raise DataRefused(
-            f"{path} does not say when it was recorded",
+            f"{origin} does not say when it was recorded",
             next_step="Say it: --observed 2024-10-24.",
         )
     try:
         document = convert(answer)
     except (KeyError, TypeError, ValueError, InvalidOperation, StopIteration) as error:
         raise DataRefused(
-            f"{path}: a field is missing or malformed ({type(error).__name__}: {error})",
+            f"{origin}: a field is missing or malformed ({type(error).__name__}: {error})",
             next_step="Record the exchange's answer again, and save it unchanged.",
         ) from error
     observed = day_text(moment_ms)
     for periods in document.get("fees", {}).values():
         for period in periods:
             period["valid_from"] = observed
-    return {"venue": document.pop("venue"), "observed": observed, "source": path.name, **document}
+    return {"venue": document.pop("venue"), "observed": observed, "source": source, **document}
 
 
 def _recognize(answer: Any) -> tuple[Callable[[Any], Document] | None, int | None]:
@@ -69,6 +81,8 @@ def _recognize(answer: Any) -> tuple[Callable[[Any], Document] | None, int | Non
     if isinstance(answer, dict):
         if "symbols" in answer and "serverTime" in answer:
             return _exchange_info, int(answer["serverTime"])
+        if "brackets" in answer:
+            return lambda one: _leverage_brackets([one]), None
         if "takerCommissionRate" in answer:
             return _commission_rate, None
         if isinstance(answer.get("result"), list) and "ret_code" in answer:
@@ -88,6 +102,8 @@ def _recognize(answer: Any) -> tuple[Callable[[Any], Document] | None, int | Non
             return _wrapped_brackets, None
     if "brackets" in _first_row(answer):
         return _leverage_brackets, None
+    if "fundingIntervalHours" in _first_row(answer):
+        return _funding_info, None
     return None, None
 
 
@@ -124,9 +140,15 @@ def _exchange_info(answer: Mapping[str, Any]) -> Document:
             "max_market_quantity": _text(market["maxQty"]),
             "price_band_rate": plain(Decimal(filters["PERCENT_PRICE"]["multiplierUp"]) - ONE),
             "liquidation_fee_rate": _text(symbol["liquidationFee"]),
-            "funding_interval_ms": 8 * HOUR_MS,
+            "funding_interval_ms": DEFAULT_FUNDING_INTERVAL_MS,
         }
     return {"venue": Venue.BINANCE.value, "rules": rules}
+
+
+def _funding_info(answer: Iterable[Mapping[str, Any]]) -> Document:
+    """Read the funding intervals that Binance lists: those of symbols that differ from 8 hours."""
+    intervals = {one["symbol"]: int(one["fundingIntervalHours"]) * HOUR_MS for one in answer}
+    return {"venue": Venue.BINANCE.value, "funding_intervals": intervals}
 
 
 def _leverage_brackets(answer: Iterable[Mapping[str, Any]]) -> Document:

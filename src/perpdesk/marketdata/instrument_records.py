@@ -6,10 +6,11 @@ One JSON document is one observation:
      "rules": {"BTCUSDT": {"base": "BTC", "quote": "USDT", "tick_size": "0.10", ...}},
      "tiers": {"BTCUSDT": [{"floor": "0", "cap": "50000", "max_leverage": "125",
                             "maintenance_rate": "0.004", "deduction": "0"}, ...]},
+     "funding_intervals": {"BLZUSDT": 14400000},
      "fees": {"VIP0": [{"valid_from": "2019-09-08", "maker": "0.0002", "taker": "0.0004",
                         "source": "...", "note": "..."}]}}
 
-Every number is a decimal in quotes. `rules`, `tiers` and `fees` may each be absent.
+Every number is a decimal in quotes, but for times in ms. Each of `SECTIONS` may be absent.
 """
 
 import json
@@ -24,6 +25,8 @@ from typing import Any, Final
 from perpdesk.domain.candles import Venue
 from perpdesk.domain.errors import DataRefused
 from perpdesk.domain.instrument import FeePeriod, FeeRates, FeeSchedule, MarginTier
+
+SECTIONS: Final = ("rules", "tiers", "funding_intervals", "fees")
 
 NUMBERS: Final = (
     "tick_size",
@@ -59,12 +62,21 @@ class TierRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IntervalRecord:
+    """The time between two settlements of one symbol as observed once."""
+
+    interval_ms: int
+    observed_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """Everything one document says. fees: schedules by VIP tier, with one note each."""
 
     venue: Venue
     rules: Mapping[str, RuleRecord]
     tiers: Mapping[str, TierRecord]
+    intervals: Mapping[str, IntervalRecord]
     fees: Mapping[str, tuple[FeeSchedule, str]]
 
 
@@ -103,6 +115,10 @@ def observation_of(document: Mapping[str, Any]) -> Observation:
         tiers={
             symbol: TierRecord(tiers=_tiers(rows), observed_ms=observed_ms, note=note)
             for symbol, rows in document.get("tiers", {}).items()
+        },
+        intervals={
+            symbol: IntervalRecord(interval_ms=int(interval_ms), observed_ms=observed_ms)
+            for symbol, interval_ms in document.get("funding_intervals", {}).items()
         },
         fees={
             name: (_schedule(name, rows), _fee_note(rows))

@@ -1,13 +1,14 @@
 """Instruments as of a date: rules, margin tiers and fees, each with its own date of observation.
 
-The package ships a snapshot (`snapshot/*.json`); what the user imports lies in
-`DATA_DIR/instruments/` and is looked at as well. Where the wanted date was not observed, the last
-observation before it stands in, else the first one after it, and the instrument's note says so.
+The package ships a snapshot (`snapshot/*.json`); what the user imports and what is fetched from the
+venue lies in `DATA_DIR/instruments/` and is looked at as well. Where the wanted date was not
+observed, the last observation before it stands in, else the first one after it, and the
+instrument's note says so.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, Self, TypeVar
@@ -25,6 +26,8 @@ from perpdesk.domain.numbers import ZERO
 from perpdesk.marketdata.atomic_files import disk_errors, replace_durably
 from perpdesk.marketdata.exchange_answers import ACCOUNT, Document, read_answer
 from perpdesk.marketdata.instrument_records import (
+    SECTIONS,
+    IntervalRecord,
     Observation,
     RuleRecord,
     TierRecord,
@@ -38,7 +41,12 @@ DEFAULT_VIP_TIER: Final = "VIP0"
 NEAR_MS: Final = 31 * DAY_MS
 """An observation this close to the wanted date needs no remark."""
 
-_Record = TypeVar("_Record", RuleRecord, TierRecord)
+CONFIRMED: Final = "_confirmed.json"
+"""When the venue was last seen to say the same: {venue: {section: {symbol: ms}}}."""
+
+Confirmed = Mapping[str, Mapping[str, Mapping[str, int]]]
+
+_Record = TypeVar("_Record", RuleRecord, TierRecord, IntervalRecord)
 
 
 def _cautious_tiers() -> tuple[MarginTier, ...]:
@@ -67,7 +75,11 @@ CAUTIOUS_TIERS: Final = _cautious_tiers()
 class InstrumentBook:
     """What is known of the venues' instruments, by date."""
 
-    def __init__(self, observations: Sequence[Observation]) -> None:
+    def __init__(
+        self, observations: Sequence[Observation], confirmed: Confirmed | None = None
+    ) -> None:
+        self._confirmed = confirmed or {}
+        self._intervals: dict[tuple[Venue, str], list[IntervalRecord]] = defaultdict(list)
         self._rules: dict[tuple[Venue, str], list[RuleRecord]] = defaultdict(list)
         self._tiers: dict[tuple[Venue, str], list[TierRecord]] = defaultdict(list)
         self._fees: dict[tuple[Venue, str], tuple[FeeSchedule, str]] = {}
@@ -76,6 +88,8 @@ class InstrumentBook:
                 self._rules[seen.venue, symbol].append(rule)
             for symbol, tier in seen.tiers.items():
                 self._tiers[seen.venue, symbol].append(tier)
+            for symbol, interval in seen.intervals.items():
+                self._intervals[seen.venue, symbol].append(interval)
             for name, schedule in seen.fees.items():
                 self._fees[seen.venue, name] = self._with_earlier(seen.venue, name, schedule)
 
@@ -84,8 +98,9 @@ class InstrumentBook:
         """Read the package's snapshot, and the user's own records where data_dir is given."""
         paths = sorted(SNAPSHOT.glob("*.json"))
         if data_dir is not None:
-            paths += sorted((data_dir / "instruments").glob("*.json"))
-        return cls([read_observation(path) for path in paths])
+            paths += sorted((data_dir / "instruments").glob("[!_]*.json"))
+        confirmed = read_confirmed(data_dir) if data_dir is not None else {}
+        return cls([read_observation(path) for path in paths], confirmed)
 
     def symbols(self, venue: Venue) -> list[str]:
         """Return the symbols whose rules are known, in order of the alphabet."""
@@ -113,7 +128,7 @@ class InstrumentBook:
                 "exchange's answer and run: perpdesk data import-instruments FILE",
             )
         rule = _nearest(rules, ts_ms)
-        notes = [_stand_in("rules", rule.observed_ms, ts_ms), rule.note]
+        notes = [self._remark("rules", source, symbol, rules, rule, ts_ms), rule.note]
         tiers, tiers_observed_ms, tier_notes = self._tiers_as_of(source, symbol, ts_ms)
         fees, fee_note = self._fee_schedule(source, symbol, vip_tier)
         notes += [*tier_notes, fee_note]
@@ -128,7 +143,7 @@ class InstrumentBook:
             base=rule.base,
             quote=rule.quote,
             **rule.numbers,
-            funding_interval_ms=rule.funding_interval_ms,
+            funding_interval_ms=self.interval_by(source, symbol, ts_ms) or rule.funding_interval_ms,
             tiers=tiers,
             fees=fees,
             observed_ms=rule.observed_ms,
@@ -143,8 +158,48 @@ class InstrumentBook:
         if records is None:
             return CAUTIOUS_TIERS, 0, ["no margin tiers are known: a cautious table stands in"]
         record = _nearest(records, ts_ms)
-        remark = _stand_in("margin tiers", record.observed_ms, ts_ms)
+        remark = self._remark("tiers", venue, symbol, records, record, ts_ms)
         return record.tiers, record.observed_ms, [remark, record.note]
+
+    def rule_by(self, venue: Venue, symbol: str, ts_ms: int) -> RuleRecord | None:
+        """Return the last rules observed by a time, None where there are none yet."""
+        return _last_by(self._rules.get((venue, symbol), ()), ts_ms)
+
+    def tiers_by(self, venue: Venue, symbol: str, ts_ms: int) -> TierRecord | None:
+        """Return the last margin tiers observed by a time, None where there are none yet."""
+        return _last_by(self._tiers.get((venue, symbol), ()), ts_ms)
+
+    def fees_by(self, venue: Venue, name: str, ts_ms: int) -> FeePeriod | None:
+        """Return the period of a fee schedule that had begun by a time, None without one."""
+        schedule = self._fees.get((venue, name))
+        periods = schedule[0].periods if schedule is not None else ()
+        begun = [period for period in periods if period.valid_from_ms <= ts_ms]
+        return begun[-1] if begun else None
+
+    def interval_by(self, venue: Venue, symbol: str, ts_ms: int) -> int | None:
+        """Return the funding interval that fundingInfo last gave by a time, None if it never did.
+
+        Binance's rules do not say it; those of Bybit do.
+        """
+        said = _last_by(self._intervals.get((venue, symbol), ()), ts_ms)
+        return None if said is None else said.interval_ms
+
+    def _remark(
+        self,
+        section: str,
+        venue: Venue,
+        symbol: str,
+        records: Sequence[_Record],
+        record: _Record,
+        ts_ms: int,
+    ) -> str:
+        """Return what stands in for what, nothing where the venue was seen to say so by then."""
+        confirmed_ms = self._confirmed.get(venue, {}).get(section, {}).get(symbol, 0)
+        is_last = record.observed_ms == max(one.observed_ms for one in records)
+        if is_last and record.observed_ms <= ts_ms <= confirmed_ms + NEAR_MS:
+            return ""
+        what = "margin tiers" if section == "tiers" else section
+        return _stand_in(what, record.observed_ms, ts_ms)
 
     def _fee_schedule(self, venue: Venue, symbol: str, vip_tier: str) -> tuple[FeeSchedule, str]:
         name = f"{ACCOUNT}:{symbol}" if vip_tier == ACCOUNT else vip_tier
@@ -179,8 +234,8 @@ def import_exchange_answer(
     """
     document = read_answer(path, observed_ms)
     observation_of(document)
-    kinds = "-".join(kind for kind in ("rules", "tiers", "fees") if kind in document)
-    names = sorted({one for kind in ("rules", "tiers", "fees") for one in document.get(kind, {})})
+    kinds = "-".join(kind for kind in SECTIONS if kind in document)
+    names = sorted({one for kind in SECTIONS for one in document.get(kind, {})})
     which = f"-{names[0].replace(':', '-')}" if len(names) == 1 else ""
     target = (
         data_dir
@@ -198,11 +253,26 @@ def _rule_venue(venue: Venue) -> Venue:
     return Venue.BINANCE if venue is Venue.BINANCE_SPOT else venue
 
 
+def read_confirmed(data_dir: Path) -> Confirmed:
+    """Return when venues were last seen to say the same; nothing where that is not known."""
+    try:
+        found: Confirmed = json.loads((data_dir / "instruments" / CONFIRMED).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _last_by(records: Sequence[_Record], ts_ms: int) -> _Record | None:
+    """Return the last record observed by a time; of equals the one that was read last."""
+    earlier = [record for record in records if record.observed_ms <= ts_ms]
+    return max(earlier[::-1], key=lambda record: record.observed_ms) if earlier else None
+
+
 def _nearest(records: Sequence[_Record], ts_ms: int) -> _Record:
     """Return the last record observed by ts_ms, else the first one after; of equals the later."""
-    earlier = [record for record in records if record.observed_ms <= ts_ms]
-    if earlier:
-        return max(earlier[::-1], key=lambda record: record.observed_ms)
+    last = _last_by(records, ts_ms)
+    if last is not None:
+        return last
     return min(records[::-1], key=lambda record: record.observed_ms)
 
 
