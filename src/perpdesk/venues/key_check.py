@@ -41,7 +41,7 @@ def check_key(permissions: KeyPermissions, use: KeyUse, *, now_ms: int) -> tuple
     """Return what to warn of.
 
     now_ms: by the venue's clock. Raises Denied where the key must not be used so: it may move money
-    out of the account it trades live, may not trade although it should, may not read, or has expired.
+    out of the account it trades live, may not trade although it should, may not read, or is over.
     """
     _refuse(permissions, use, now_ms)
     warnings = []
