@@ -51,11 +51,10 @@ class CandleLine:
     def _release(self) -> list[CandleUpdated]:
         """Return the run of candles that begins with the next one, and forget what is older."""
         delivered: list[CandleUpdated] = []
-        while (found := self._waiting.get(self.next_ms)) is not None:
+        while (found := self._waiting.pop(self.next_ms, None)) is not None:
             delivered.append(found)
             if not found.is_closed:
                 break
-            del self._waiting[self.next_ms]
             self.next_ms = self.timeframe.close_ms(self.next_ms)
         for ts_ms in [one for one in self._waiting if one < self.next_ms]:
             del self._waiting[ts_ms]

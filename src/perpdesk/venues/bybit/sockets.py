@@ -150,6 +150,8 @@ class _Raw(WebSocket):  # type: ignore[misc]
             with suppress(OSError, AttributeError):
                 client.sock.shutdown(socket.SHUT_RDWR)
         self.wst.join(timeout=5)
+        if client is not None:
+            client.shutdown()  # Having said farewell, the library takes it for closed already.
         self._stop_custom_ping_timer()
 
 

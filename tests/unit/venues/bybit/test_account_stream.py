@@ -1,0 +1,190 @@
+"""The account's feed over a real socket: a snapshot first, fills before orders, nothing twice."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.unit.venues.bybit.reading import read, read_until
+from tests.unit.venues.bybit.scripted_venue import (
+    ScriptedVenue,
+    connected,
+    envelope,
+    listing,
+)
+
+from perpdesk.domain.errors import VenueRejected
+from perpdesk.domain.order import OrderStatus
+from perpdesk.domain.streams import (
+    AccountSynchronized,
+    FundingPaid,
+    StreamLost,
+    StreamRestored,
+)
+from perpdesk.domain.venue_reports import BalanceReport, FillReport, OrderReport, PositionReport
+from perpdesk.venues.bybit.connect import BybitVenue
+
+
+def order_row(**changes: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "category": "linear",
+        "symbol": "BTCUSDT",
+        "orderId": "o-1",
+        "orderLinkId": "desk-1",
+    }
+    row |= {"side": "Buy", "orderType": "Limit", "price": "100", "qty": "1", "timeInForce": "GTC"}
+    row |= {"orderStatus": "New", "cumExecQty": "0", "avgPrice": "", "updatedTime": "1000"}
+    return row | changes
+
+
+def execution_row(trade_id: str, **changes: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "category": "linear",
+        "symbol": "BTCUSDT",
+        "orderId": "o-1",
+        "orderLinkId": "desk-1",
+    }
+    row |= {"side": "Buy", "execId": trade_id, "execPrice": "100", "execQty": "0.4"}
+    row |= {"execFee": "0.022", "execType": "Trade", "isMaker": False, "execTime": "1001"}
+    return row | changes
+
+
+def told(topic: str, *rows: dict[str, Any]) -> dict[str, Any]:
+    return {"topic": topic, "id": "1", "creationTime": 5_000, "data": list(rows)}
+
+
+@pytest.fixture
+def account(venue: ScriptedVenue) -> ScriptedVenue:
+    coin = {"coin": "USDT", "walletBalance": "1000", "totalPositionIM": "10", "totalOrderIM": "5"}
+    coin |= {"locked": "1", "bonus": "0"}
+    venue.answer("/v5/account/info", envelope({"marginMode": "ISOLATED_MARGIN"}))
+    venue.answer("/v5/account/wallet-balance", listing({"coin": [coin]}))
+    venue.answer("/v5/order/realtime", listing(order_row()))
+    venue.answer("/v5/position/list", listing())
+    venue.answer("/v5/execution/list", listing())
+    return venue
+
+
+async def test_account_begins_with_what_rest_says(
+    account: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    async with bybit.streams.account() as feed:
+        (event,) = await read(feed)
+    assert isinstance(event, AccountSynchronized)
+    assert [order.client_order_id for order in event.orders] == ["desk-1"]
+    assert event.balances == (
+        BalanceReport(
+            asset="USDT",
+            wallet=Decimal(1000),
+            available=Decimal(984),
+            ts_event_ms=event.balances[0].ts_event_ms,
+        ),
+    )
+    assert account.topics == ["order", "execution", "position", "wallet"]
+    assert account.signatures
+    assert all(account.signatures)
+
+
+async def test_canceled_order_waits_for_the_fills_it_speaks_of(
+    account: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    canceled = order_row(orderStatus="Cancelled", cumExecQty="0.4", updatedTime="1002")
+    async with bybit.streams.account() as feed:
+        await read(feed)
+        await account.push(told("order", canceled), told("execution", execution_row("t-1")))
+        fill, order = await read(feed, 2)
+    assert isinstance(fill, FillReport)
+    assert (fill.trade_id, fill.fee) == ("t-1", Decimal("0.022"))
+    assert isinstance(order, OrderReport)
+    assert (order.status, order.filled_quantity) == (OrderStatus.CANCELED, Decimal("0.4"))
+
+
+async def test_duplicates_and_older_reports_change_nothing(
+    account: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    partly = order_row(orderStatus="PartiallyFilled", cumExecQty="0.4", updatedTime="1001")
+    async with bybit.streams.account() as feed:
+        await read(feed)
+        fill = told("execution", execution_row("t-1"))
+        await account.push(fill, fill, told("order", partly), told("order", partly))
+        await account.push(told("order", order_row()))
+        amended = order_row(**partly | {"price": "101", "updatedTime": "1005"})
+        await account.push(told("order", amended))
+        events = await read(feed, 3)
+    assert [type(event) for event in events] == [FillReport, OrderReport, OrderReport]
+    assert isinstance(events[2], OrderReport)
+    assert events[2].price == Decimal(101)
+
+
+async def test_fills_that_the_stream_lost_are_fetched(
+    account: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    async with bybit.streams.account() as feed:
+        await read(feed)
+        account.answer("/v5/execution/list", listing(execution_row("t-9", execQty="1")))
+        filled = order_row(orderStatus="Filled", cumExecQty="1", updatedTime="1009")
+        await account.push(told("order", filled))
+        fill, order = await read(feed, 2)
+    assert isinstance(fill, FillReport)
+    assert fill.trade_id == "t-9"
+    assert isinstance(order, OrderReport)
+    assert order.status is OrderStatus.FILLED
+
+
+async def test_what_happened_during_an_outage_comes_with_the_next_snapshot(
+    account: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    async with bybit.streams.account() as feed:
+        await read(feed)
+        account.answer("/v5/order/realtime", listing())
+        account.answer("/v5/execution/list", listing(execution_row("t-1", execQty="1")))
+        await account.cut()
+        events = await read_until(feed, StreamRestored)
+        await account.push(told("execution", execution_row("t-1", execQty="1")))
+        await account.push(told("position", position_row()))
+        (after,) = await read(feed)
+    assert [type(event) for event in events] == [StreamLost, AccountSynchronized, StreamRestored]
+    assert isinstance(events[1], AccountSynchronized)
+    assert [fill.trade_id for fill in events[1].fills] == ["t-1"]
+    assert isinstance(after, PositionReport), "the fill of the snapshot must not come again"
+
+
+def position_row(**changes: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {"category": "linear", "symbol": "BTCUSDT", "side": "Sell", "size": "2"}
+    row |= {"entryPrice": "101", "leverage": "10", "positionIdx": 0, "updatedTime": "9"}
+    return row | changes
+
+
+async def test_funding_wallet_and_position_are_told(
+    account: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    funding = execution_row("f-1", execType="Funding", execFee="-0.5")
+    wallet = {"coin": [{"coin": "USDT", "walletBalance": "1000.5"}]}
+    other = order_row(category="spot", orderId="s-1", orderStatus="Whatever")
+    async with bybit.streams.account() as feed:
+        await read(feed)
+        await account.push(told("order", other), told("execution", funding, funding))
+        await account.push(told("wallet", wallet), told("position", position_row()))
+        paid, balance, position = await read(feed, 3)
+    assert paid == FundingPaid(
+        symbol="BTCUSDT", amount=Decimal("0.5"), asset="USDT", ts_event_ms=1001
+    )
+    assert isinstance(balance, BalanceReport)
+    assert balance.wallet == Decimal("1000.5")
+    assert isinstance(position, PositionReport)
+    assert (position.signed_quantity, position.entry_price) == (Decimal(-2), Decimal(101))
+
+
+async def test_account_without_a_key_is_refused(venue: ScriptedVenue) -> None:
+    async with connected(venue, credentials=None) as public:
+        with pytest.raises(VenueRejected, match="needs an API key"):
+            async with public.streams.account():
+                pass
+
+
+async def test_refused_key_ends_the_account_feed_with_the_refusal(
+    venue: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    venue.auth_reply = {"success": False, "ret_msg": "API key is invalid.", "op": "auth"}
+    async with bybit.streams.account() as feed:
+        with pytest.raises(VenueRejected, match="API key is invalid"):
+            await read(feed, 9)
