@@ -14,7 +14,14 @@ from perpdesk.domain.order import ClientOrderId
 from perpdesk.domain.ports import NeverArrived, TradingVenue
 from perpdesk.domain.streams import AccountSynchronized, StreamEvent
 from perpdesk.domain.venue_reports import FillReport, OrderReport
-from perpdesk.venues.brackets import Alarm, Bracket, BracketCommand, Cancel, Place
+from perpdesk.venues.brackets import (
+    NOTHING_TO_REDUCE,
+    Alarm,
+    Bracket,
+    BracketCommand,
+    Cancel,
+    Place,
+)
 from perpdesk.venues.clock import LocalTime
 
 UNPROTECTED_S: Final = 5.0
@@ -162,8 +169,16 @@ class BracketDriver:
             except VenueRejected as refused:
                 if refused.code in DUPLICATE_ID:
                     return await self._resolved(order_id, sent_ms)
+                if refused.code in NOTHING_TO_REDUCE:
+                    await self._catch_up(order_id)
                 return self.bracket.on_refused(order_id, refused.code, refused.message)
         return self.bracket.on_absent(order_id)
+
+    async def _catch_up(self, refused_id: ClientOrderId) -> None:
+        """Learn of the fill that closed the position before concluding that it is gone."""
+        others = [each for each in self.bracket.live_ids if each != refused_id]
+        found = [report for each in others if (report := await self._find(each)) is not None]
+        self._perform(self.bracket.synchronize(tuple(found), ()))
 
     async def _resolved(self, order_id: ClientOrderId, sent_ms: int) -> list[BracketCommand]:
         found = await self._venue.resolve(self._symbol, order_id, sent_ms=sent_ms)

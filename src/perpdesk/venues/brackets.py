@@ -163,7 +163,11 @@ class Bracket:
     def on_refused(
         self, client_order_id: ClientOrderId, code: str, reason: str
     ) -> list[BracketCommand]:
-        """Take a refusal to place an order; it is final."""
+        """Take a refusal to place an order; it is final.
+
+        Where there was nothing to reduce, the caller asks first what the other orders have become
+        (`synchronize`): the fill that closed the position may not have been told yet.
+        """
         sent = self._by_id[client_order_id]
         if sent.closed:
             return []
@@ -242,6 +246,8 @@ class Bracket:
         words = f"{sent.client_order_id} was refused ({code}): {reason}"
         if leg is None:
             self.refusal = words
+        elif not self.open_quantity:
+            return  # It crossed the fill that closed the position: there is nothing to protect.
         elif leg is self._exits:
             leg.refused += 1
             if code in NOTHING_TO_REDUCE:
@@ -286,10 +292,18 @@ class Bracket:
         still_open = ZERO if self.position_is_gone else self.open_quantity
         if self.exit_reason:
             commands += self._exit(still_open)
+        # Stops share what is open among themselves, and so do targets: each side covers it once.
+        for_stops = for_targets = still_open
         for leg in self.legs:
-            wanted = ZERO if leg.given_up else min(self._share(leg) - leg.filled, still_open)
-            wanted = max(ZERO, wanted)
-            commands += self._stop(leg, wanted) if leg.is_stop else self._target(leg, wanted)
+            share = ZERO if leg.given_up else max(ZERO, self._share(leg) - leg.filled)
+            if leg.is_stop:
+                wanted = min(share, for_stops)
+                for_stops -= wanted
+                commands += self._stop(leg, wanted)
+            else:
+                wanted = min(share, for_targets)
+                for_targets -= wanted
+                commands += self._target(leg, wanted)
         # What has spoken has spoken: the rest of the entry must not open anything more.
         if self.exit_reason or self.position_is_gone or (self.entry.filled and not still_open):
             commands += self._cancel(self.entry)
@@ -301,7 +315,7 @@ class Bracket:
         assert planned is not None
         assert whole is not None
         filled = self.entry.filled
-        if leg.is_stop and planned == whole:
+        if planned == whole:
             return filled
         if filled >= whole:
             return planned
