@@ -1,4 +1,7 @@
-"""`perpdesk data …`: import, list, check, resample, query and generate market data."""
+"""`perpdesk data …`: import, list, check, resample, query and generate market data.
+
+What is fetched from the venues (download, heal, sync) is in `download.py`.
+"""
 
 import time
 from collections.abc import Sequence
@@ -9,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from perpdesk.cli import download
 from perpdesk.cli.data_tables import (
     say,
     show_checks,
@@ -31,7 +35,7 @@ from perpdesk.domain.errors import DataRefused, UsageRefused
 from perpdesk.marketdata.aggregation import aggregate_counted, can_aggregate
 from perpdesk.marketdata.candle_store import CandleStore
 from perpdesk.marketdata.importers import Imported, inspect_file
-from perpdesk.marketdata.instrument_records import day_ms
+from perpdesk.marketdata.instrument_records import SECTIONS, day_ms
 from perpdesk.marketdata.instruments import InstrumentBook, import_exchange_answer
 from perpdesk.marketdata.same_market import require_same_market
 from perpdesk.marketdata.series import SeriesKey, WriteReport, canonical_name
@@ -39,7 +43,10 @@ from perpdesk.marketdata.store_check import SeriesCheck, check_series, unlisted_
 from perpdesk.marketdata.table_files import TABLE_SUFFIXES
 from perpdesk.marketdata.times import parse_utc_offset
 
-app = typer.Typer(no_args_is_help=True, help="Import, check, query and generate market data.")
+app = typer.Typer(
+    no_args_is_help=True, help="Download, import, check, query and generate market data."
+)
+app.add_typer(download.app)
 
 VenueOption = Annotated[
     Venue, typer.Option("--venue", metavar="VENUE", help="binance, bybit or binance-spot.")
@@ -386,7 +393,7 @@ def import_instruments(
     """Store instrument rules, margin tiers or fees from a recorded answer of the exchange."""
     observed_ms = _day(observed) if observed is not None else None
     target, document = import_exchange_answer(path, observed_ms, data_dir=data_dir())
-    names = [name for name in ("rules", "tiers", "fees") if name in document]
+    names = [name for name in SECTIONS if name in document]
     counts: dict[str, int] = {name: len(document[name]) for name in names}
     stored: dict[str, object] = {
         "path": target,
@@ -411,9 +418,17 @@ def instruments(
     venue: VenueOption = Venue.BINANCE,
     at: Annotated[str | None, typer.Option(help="The date; today unless given.")] = None,
     vip: Annotated[str, typer.Option(help="Fee tier: VIP0 and upwards, or ACCOUNT.")] = "VIP0",
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Ask the venue now, and keep what it says.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Show rules, margin tiers and fees as of a date, and what stands in for what."""
+    if fetch:
+        download.fetch_instruments(
+            venue, symbol.upper() if symbol is not None else None, json_output=json_output
+        )
+        return
     book = InstrumentBook.load(data_dir())
     ts_ms = _day(at) if at is not None else now_ms()
     if symbol is None:

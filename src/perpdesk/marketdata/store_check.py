@@ -16,7 +16,7 @@ from perpdesk.marketdata.integrity import (
     check_open_interest,
     check_trades,
 )
-from perpdesk.marketdata.series import SeriesKey
+from perpdesk.marketdata.series import RECORDED, SeriesKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,9 @@ def check_series(store: CandleStore, key: SeriesKey, *, now_ms: int) -> SeriesCh
     try:
         stored = store.stored(key)
         damage = store.verify(key)
-        report = None if damage else _report(store, key, now_ms)
+        # A market of our own making may be ahead of this computer's clock.
+        latest_ms = now_ms if stored.source == RECORDED else None
+        report = None if damage else _report(store, key, latest_ms)
     except DataRefused as error:
         return SeriesCheck(
             series=str(key),
@@ -96,7 +98,7 @@ def _strays(store: CandleStore, key: SeriesKey) -> Sequence[str]:
     ]
 
 
-def _report(store: CandleStore, key: SeriesKey, now_ms: int) -> IntegrityReport:
+def _report(store: CandleStore, key: SeriesKey, now_ms: int | None) -> IntegrityReport:
     origin = Origin(path=key.folder(store.root))
     if key.timeframe is not None:
         read = store.candles if key.kind is DataKind.CANDLES else store.mark_candles
