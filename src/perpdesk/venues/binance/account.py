@@ -34,11 +34,11 @@ POSITION_MODE_WEIGHT: Final = 30
 
 
 class BinanceAccount:
-    """Reads and sets the account behind the key."""
+    """Reads and sets the account behind the key. names: what is known of order ids."""
 
     def __init__(self, rest: BinanceRest, names: OrderNames) -> None:
         self._rest = rest
-        self._names = names
+        self.names = names
 
     @property
     def venue(self) -> Venue:
@@ -111,7 +111,7 @@ class BinanceAccount:
 
     async def _clients(self, symbol: str, order_ids: set[OrderId]) -> dict[OrderId, ClientOrderId]:
         """Return what the orders behind fills are called: a trade names its order by number."""
-        named = {one: self._names.client_of(symbol, one) for one in order_ids}
+        named = {one: self.names.client_of(symbol, one) for one in order_ids}
         unknown = sorted(one for one, name in named.items() if name is None)
         asked = await asyncio.gather(*(self._ask_client(symbol, one) for one in unknown))
         return {one: name or ClientOrderId("") for one, name in named.items()} | dict(
@@ -126,8 +126,8 @@ class BinanceAccount:
                 raise
             return ClientOrderId("")  # Binance has forgotten it.
         report = understand(wire.order_report, answer, what="order", changes=False)
-        self._names.learn_regular(report)
-        return self._names.client_of(symbol, order_id) or report.client_order_id
+        self.names.learn_regular(report)
+        return self.names.client_of(symbol, order_id) or report.client_order_id
 
     # Ledger.
 

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
-from binance import AsyncClient
 
 from perpdesk.domain.errors import (
     OutcomeUnknown,
@@ -24,6 +23,7 @@ from perpdesk.domain.errors import (
 )
 from perpdesk.venues.binance import codes
 from perpdesk.venues.binance.fields import MalformedMessage
+from perpdesk.venues.binance.sdk import AsyncClient
 from perpdesk.venues.binance.wire import is_error
 from perpdesk.venues.binance.wire_market import server_time_ms, symbols_of
 from perpdesk.venues.binance.words import UnknownWord
@@ -238,6 +238,14 @@ class BinanceRest:
                 changes=True,
             )
         )
+
+    async def with_key(self, method: str, path: str, parameters: Mapping[str, str]) -> Any:
+        """Send what needs the key but no signature: the calls of a listen key's life."""
+        call = Call(
+            method=method, path=path, parameters=parameters, lane=Lane.QUERY, costs={WEIGHT: 1}
+        )
+        self._need_key(call)
+        return await self.send(call)
 
     async def _with_suggestion(self, refusal: VenueRejected, call: Call) -> VenueRejected:
         symbol = call.parameters.get("symbol", "")

@@ -90,7 +90,7 @@ class BinanceTrading(BinanceAccount):
 
     async def _place(self, request: OrderRequest) -> OrderReport:
         conditional = request.type.is_conditional
-        self._names.expect(request.client_order_id, conditional=conditional)
+        self.names.expect(request.client_order_id, conditional=conditional)
         answer = await self._rest.change(
             "post",
             "algoOrder" if conditional else "order",
@@ -135,7 +135,7 @@ class BinanceTrading(BinanceAccount):
         self, chunk: Sequence[OrderRequest]
     ) -> dict[ClientOrderId, Fate | VenueUnavailable]:
         for request in chunk:
-            self._names.expect(request.client_order_id, conditional=False)
+            self.names.expect(request.client_order_id, conditional=False)
         ids = [request.client_order_id for request in chunk]
         try:
             answer = await self._rest.change(
@@ -188,7 +188,7 @@ class BinanceTrading(BinanceAccount):
     async def amend(self, symbol: str, change: AmendOrder) -> OrderReport:
         """Change a resting limit order; None leaves a field as it is."""
         name = change.client_order_id
-        if self._names.is_conditional(name):
+        if self.names.is_conditional(name):
             raise _not_amendable(name)
         current = await self._find_regular(symbol, name)
         if current is None:
@@ -223,7 +223,7 @@ class BinanceTrading(BinanceAccount):
 
     async def cancel(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport:
         """Cancel one order, conditional or not. Raises VenueRejected where it is not open."""
-        known = self._names.is_conditional(client_order_id)
+        known = self.names.is_conditional(client_order_id)
         absent: VenueRejected | None = None
         if known is not True:
             try:
@@ -294,7 +294,7 @@ class BinanceTrading(BinanceAccount):
         The Algo service is asked first where the namespace is not known: what a conditional order
         became may carry the same client id, and is only half of it.
         """
-        known = self._names.is_conditional(client_order_id)
+        known = self.names.is_conditional(client_order_id)
         if known is not False:
             found = await self._find_conditional(symbol, client_order_id)
             if found is not None or known:
@@ -374,9 +374,9 @@ class BinanceTrading(BinanceAccount):
 
     def _read_report(self, message: Any, *, conditional: bool) -> OrderReport:
         if not conditional:
-            return self._names.as_ours(wire.order_report(message))
+            return self.names.as_ours(wire.order_report(message))
         report = wire.algo_report(message)
-        self._names.learn_conditional(report)
+        self.names.learn_conditional(report)
         return report
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from perpdesk.domain.numbers import ZERO
-from perpdesk.domain.order import ClientOrderId, Liquidity, OrderId
+from perpdesk.domain.order import ClientOrderId, Liquidity, OrderId, OrderStatus
 from perpdesk.domain.streams import FundingPaid, MarginCalled
 from perpdesk.domain.venue_reports import (
     BalanceReport,
@@ -42,6 +42,7 @@ from perpdesk.venues.binance.words import (
 
 UserUpdate = OrderReport | FillReport | PositionReport | BalanceReport | FundingPaid | MarginCalled
 
+ALGO_UPDATE: Final = "ALGO_UPDATE"
 LISTEN_KEY_EXPIRED: Final = "listenKeyExpired"
 
 UNUSED_EVENTS: Final = frozenset(
@@ -121,12 +122,16 @@ def _fill(order: Message) -> FillReport:
 def _algo(message: Message) -> tuple[UserUpdate, ...]:
     order = required(message, "o")
     quantity, filled = amount(order, "q"), amount(order, "aq")
+    status = algo_status(required(order, "X"), quantity=quantity, filled=filled)
+    if order["X"] == "FINISHED" and status is OrderStatus.CANCELED:
+        # How the order that it became ended, that order's own update tells, now or in a moment.
+        status = OrderStatus.TRIGGERED
     return (
         OrderReport(
             symbol=str(required(order, "s")),
             client_order_id=ClientOrderId(str(required(order, "caid"))),
             order_id=OrderId(str(required(order, "aid"))),
-            status=algo_status(required(order, "X"), quantity=quantity, filled=filled),
+            status=status,
             side=read(SIDES, "side", required(order, "S")),
             type=read(ORDER_TYPES, "order type", required(order, "o")),
             quantity=quantity,
@@ -198,7 +203,7 @@ def _margin_call(message: Message) -> tuple[UserUpdate, ...]:
 
 _READERS: Final[dict[str, Callable[[Message], tuple[UserUpdate, ...]]]] = {
     "ORDER_TRADE_UPDATE": _order_trade,
-    "ALGO_UPDATE": _algo,
+    ALGO_UPDATE: _algo,
     "ACCOUNT_UPDATE": _account,
     "MARGIN_CALL": _margin_call,
 }

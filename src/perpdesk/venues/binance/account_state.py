@@ -1,0 +1,105 @@
+"""What the account's stream has told so far, as far as needed to tell each fact once. Pure."""
+
+from decimal import Decimal
+
+from perpdesk.domain.order import ClientOrderId
+from perpdesk.domain.streams import FundingPaid, MarginCalled
+from perpdesk.domain.venue_reports import (
+    BalanceReport,
+    FillReport,
+    OrderReport,
+    PositionReport,
+)
+from perpdesk.venues.binance.names import Recent, forward
+
+
+class AccountState:
+    """Orders, fills and holdings as told; what repeats or falls behind is no news."""
+
+    def __init__(self) -> None:
+        self.is_synchronized = False
+        self._orders: Recent[tuple[str, ClientOrderId, str], OrderReport] = Recent()
+        self._open: dict[ClientOrderId, OrderReport] = {}
+        self._fills: Recent[tuple[str, str], bool] = Recent()
+        self._quantities: dict[str, Decimal] = {}
+        self._told_ms: dict[tuple[str, str], int] = {}
+        self._notices: Recent[FundingPaid | MarginCalled, bool] = Recent()
+
+    def replace(
+        self,
+        orders: tuple[OrderReport, ...],
+        positions: tuple[PositionReport, ...],
+        balances: tuple[BalanceReport, ...],
+    ) -> None:
+        """Take what REST says in place of what was known."""
+        self.is_synchronized = True
+        self._quantities = {one.symbol: one.signed_quantity for one in positions}
+        self._open = {one.client_order_id: one for one in orders}
+        for order in orders:
+            self._orders.put((order.symbol, order.client_order_id, order.order_id), order)
+        for position in positions:
+            self._told_ms[_holding_key(position)] = position.ts_event_ms
+        for balance in balances:
+            self._told_ms[_holding_key(balance)] = balance.ts_event_ms
+
+    def accept_order(self, report: OrderReport) -> OrderReport | None:
+        """Return the report where it is news."""
+        key = (report.symbol, report.client_order_id, report.order_id)
+        news = forward(self._orders.get(key), report)
+        if news is None:
+            return None
+        self._orders.put(key, news)
+        if news.status.is_closed:
+            self._open.pop(news.client_order_id, None)
+        else:
+            self._open[news.client_order_id] = news
+        return news
+
+    def note_fill(self, fill: FillReport) -> bool:
+        """Tell whether a trade is new."""
+        key = (fill.symbol, fill.trade_id)
+        if key in self._fills:
+            return False
+        self._fills.put(key, True)
+        return True
+
+    def accept_holding(self, update: PositionReport | BalanceReport) -> bool:
+        """Tell whether a position or a balance is not older than what was told."""
+        key = _holding_key(update)
+        if update.ts_event_ms < self._told_ms.get(key, 0):
+            return False
+        self._told_ms[key] = update.ts_event_ms
+        if isinstance(update, PositionReport):
+            self._quantities[update.symbol] = update.signed_quantity
+        return True
+
+    def accept_notice(self, notice: FundingPaid | MarginCalled) -> bool:
+        """Tell whether a payment or a warning is new; connections that overlap tell it twice."""
+        if notice in self._notices:
+            return False
+        self._notices.put(notice, True)
+        return True
+
+    def open_orders(self) -> tuple[OrderReport, ...]:
+        """Return the orders that were open when last heard of."""
+        return tuple(self._open.values())
+
+    def symbols(self) -> set[str]:
+        """Return the symbols that have anything open."""
+        held = {symbol for symbol, quantity in self._quantities.items() if quantity}
+        return held | {order.symbol for order in self._open.values()}
+
+    def differs_from(
+        self, orders: tuple[OrderReport, ...], positions: tuple[PositionReport, ...]
+    ) -> bool:
+        """Tell whether REST knows another set of open orders, or other quantities."""
+        if {order.client_order_id for order in orders} != set(self._open):
+            return True
+        held = {symbol: quantity for symbol, quantity in self._quantities.items() if quantity}
+        return {one.symbol: one.signed_quantity for one in positions} != held
+
+
+def _holding_key(report: PositionReport | BalanceReport) -> tuple[str, str]:
+    if isinstance(report, PositionReport):
+        return "position", report.symbol
+    return "balance", report.asset

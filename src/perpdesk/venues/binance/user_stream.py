@@ -1,0 +1,241 @@
+"""The account's stream: listen key, resync, each fact once, and a comparison against silence.
+
+A user stream may be silent for hours and be well, or be dead: REST is asked now and then, and where
+it knows more the stream is built anew. Source: reference/exchanges.md 4.1, 4.3.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+from perpdesk.domain.errors import VenueRejected, VenueUnavailable
+from perpdesk.domain.streams import (
+    AccountSynchronized,
+    StreamLost,
+    StreamRestored,
+)
+from perpdesk.domain.venue_reports import (
+    BalanceReport,
+    FillReport,
+    OrderReport,
+    PositionReport,
+)
+from perpdesk.venues.binance.account_state import AccountState
+from perpdesk.venues.binance.background import Background
+from perpdesk.venues.binance.fields import required
+from perpdesk.venues.binance.names import OrderNames
+from perpdesk.venues.binance.rest import BinanceRest, understand
+from perpdesk.venues.binance.sockets import SdkSocket, user_socket
+from perpdesk.venues.binance.trading import BinanceTrading
+from perpdesk.venues.binance.wire_user import (
+    ALGO_UPDATE,
+    LISTEN_KEY_EXPIRED,
+    UserUpdate,
+    user_updates,
+)
+from perpdesk.venues.binance.words import UnknownEvent
+from perpdesk.venues.feed import BoundedFeed
+from perpdesk.venues.pipe import Pipe, PipeSettings
+
+log = logging.getLogger(__name__)
+
+NAME: Final = "binance/private"
+KEEP_ALIVE_S: Final = 1800.0
+COMPARE_S: Final = 45.0
+SECOND_LOOK_S: Final = 2.0
+OVERLAP_MS: Final = 60_000
+QUIET_S: Final = 48 * 3600.0
+"""A user stream owes no message at all: the comparison judges it, not the clock."""
+
+
+class AccountStream:
+    """Runs the account's pipe into a feed."""
+
+    def __init__(
+        self,
+        rest: BinanceRest,
+        trading: BinanceTrading,
+        *,
+        feed: BoundedFeed,
+        settings: PipeSettings,
+    ) -> None:
+        self._rest = rest
+        self._trading = trading
+        self._names: OrderNames = trading.names
+        self._feed = feed
+        self._clock = rest.clock
+        self._local = rest.clock.local
+        self._state = AccountState()
+        self._last_fill_ms: int | None = None
+        self._background = Background(self._failed)
+        self._pipe = Pipe(
+            NAME,
+            connect=self._connect,
+            resync=self._resync,
+            deliver=self._deliver,
+            lost=lambda reason: feed.put(
+                StreamLost(stream=NAME, reason=reason, ts_init_ms=self._clock.now_ms())
+            ),
+            restored=lambda: feed.put(StreamRestored(stream=NAME, ts_init_ms=self._clock.now_ms())),
+            local=self._local,
+            settings=replace(settings, silence_s=max(settings.silence_s, QUIET_S)),
+        )
+
+    async def run(self) -> None:
+        """Run until cancelled. Raises VenueRejected where the key is of no use."""
+        self._background.start(self._compare_now_and_then())
+        try:
+            await self._pipe.run()
+        finally:
+            await self._background.cancel()
+
+    def _failed(self, reason: str) -> None:
+        self._pipe.rebuild(reason)
+
+    # The connection and its key.
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncIterator[SdkSocket]:
+        key = await self._new_listen_key()
+        keeping = asyncio.get_running_loop().create_task(self._keep_alive(key))
+        try:
+            async with user_socket(
+                self._rest.client, self._rest.endpoints.private_stream, listen_key=key
+            ) as socket:
+                yield socket
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _new_listen_key(self) -> str:
+        answer = await self._rest.with_key("post", "listenKey", {})
+        return understand(
+            lambda found: str(required(found, "listenKey")),
+            answer,
+            what="listenKey",
+            changes=False,
+        )
+
+    async def _keep_alive(self, key: str) -> None:
+        """Keep the key from expiring; that it cannot be kept is an error, not a remark."""
+        while True:
+            await self._local.sleep(KEEP_ALIVE_S)
+            try:
+                await self._rest.with_key("put", "listenKey", {"listenKey": key})
+            except (VenueRejected, VenueUnavailable) as error:
+                log.error("listen_key_not_kept", extra={"reason": error.message})
+                self._pipe.rebuild(f"the listen key could not be kept alive: {error.message}")
+                return
+
+    # What came, and what was missed.
+
+    async def _resync(self) -> None:
+        """Say what REST knows. Messages that came meanwhile wait behind it."""
+        asked_ms = self._clock.now_ms()
+        orders, positions, balances = await asyncio.gather(
+            self._trading.open_orders(), self._trading.positions(), self._trading.balances()
+        )
+        since_ms = (asked_ms if self._last_fill_ms is None else self._last_fill_ms) - OVERLAP_MS
+        fills = await self._fills_since(since_ms, orders, positions)
+        closed = await self._fates_of_the_vanished(orders)
+        self._state.replace(orders, positions, balances)
+        for fill in fills:
+            self._state.note_fill(fill)
+        self._last_fill_ms = max([asked_ms, *(fill.ts_event_ms for fill in fills)])
+        self._feed.put(
+            AccountSynchronized(
+                orders=orders,
+                positions=positions,
+                balances=balances,
+                fills=fills,
+                ts_init_ms=self._clock.now_ms(),
+            )
+        )
+        for report in closed:
+            if self._state.accept_order(report) is not None:
+                self._feed.put(report)
+
+    async def _fills_since(
+        self,
+        since_ms: int,
+        orders: tuple[OrderReport, ...],
+        positions: tuple[PositionReport, ...],
+    ) -> tuple[FillReport, ...]:
+        """Return our trades of every symbol that may have had one: the ledger names the rest."""
+        ledger = await self._trading.income(since_ms)
+        symbols = {row.symbol for row in ledger if row.symbol}
+        symbols |= {order.symbol for order in orders} | {one.symbol for one in positions}
+        symbols |= self._state.symbols()
+        found = await asyncio.gather(
+            *(self._trading.fills(symbol, since_ms) for symbol in sorted(symbols))
+        )
+        fills = [fill for many in found for fill in many]
+        return tuple(sorted(fills, key=lambda fill: fill.ts_event_ms))
+
+    async def _fates_of_the_vanished(
+        self, orders: tuple[OrderReport, ...]
+    ) -> tuple[OrderReport, ...]:
+        """Return what became of orders that were open when the stream was lost."""
+        now_open = {order.client_order_id for order in orders}
+        gone = [one for one in self._state.open_orders() if one.client_order_id not in now_open]
+        found = await asyncio.gather(
+            *(self._trading.find(one.symbol, one.client_order_id) for one in gone)
+        )
+        return tuple(report for report in found if report is not None)
+
+    def _deliver(self, message: Any) -> None:
+        payload = message.get("data", message)
+        if payload.get("e") == LISTEN_KEY_EXPIRED:
+            self._pipe.rebuild("the listen key expired")
+            return
+        try:
+            updates = user_updates(payload)
+        except UnknownEvent as unknown:
+            log.warning("unknown_account_event", extra={"event": unknown.word})
+            return
+        is_conditional = payload["e"] == ALGO_UPDATE
+        for update in updates:
+            known = self._accept(update, is_conditional=is_conditional)
+            if known is not None:
+                self._feed.put(known)
+
+    def _accept(self, update: UserUpdate, *, is_conditional: bool) -> UserUpdate | None:
+        """Return an update as it is to be told, None where it is no news."""
+        if isinstance(update, OrderReport):
+            if is_conditional:
+                self._names.learn_conditional(update)
+            else:
+                update = self._names.as_ours(update)
+            return self._state.accept_order(update)
+        if isinstance(update, FillReport):
+            if not self._state.note_fill(update):
+                return None
+            self._last_fill_ms = max(self._last_fill_ms or 0, update.ts_event_ms)
+            return self._names.fill_as_ours(update)
+        if isinstance(update, PositionReport | BalanceReport):
+            return update if self._state.accept_holding(update) else None
+        return update if self._state.accept_notice(update) else None
+
+    # The comparison.
+
+    async def _compare_now_and_then(self) -> None:
+        while True:
+            await self._local.sleep(COMPARE_S)
+            if not self._state.is_synchronized:
+                continue
+            try:
+                if await self._differs():
+                    await self._local.sleep(SECOND_LOOK_S)
+                    if await self._differs():
+                        self._pipe.rebuild("the account differs from what the stream has told")
+            except VenueUnavailable as error:
+                log.warning("account_not_compared", extra={"reason": error.message})
+
+    async def _differs(self) -> bool:
+        orders, positions = await asyncio.gather(
+            self._trading.open_orders(), self._trading.positions()
+        )
+        return self._state.differs_from(orders, positions)
