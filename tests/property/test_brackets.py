@@ -33,6 +33,7 @@ class VenueOrder:
     request: OrderRequest
     filled: Decimal = ZERO
     status: OrderStatus = OrderStatus.ACCEPTED
+    canceled_by_hand: bool = False
 
     @property
     def leaves(self) -> Decimal:
@@ -102,7 +103,7 @@ class Drill:
         legs = [each for each in self.orders.values() if each.leaves and each.request.reduce_only]
         if legs and self.faults:
             leg = self.random.choice(legs)
-            leg.status = OrderStatus.CANCELED
+            leg.status, leg.canceled_by_hand = OrderStatus.CANCELED, True
             self.say(leg)
 
     # Between the two.
@@ -177,7 +178,9 @@ class Drill:
 
     def check_that_another_protects(self, order: VenueOrder) -> None:
         others = (
-            each.leaves for each in self.orders.values() if each.is_stop and each is not order
+            each.leaves or each.filled or each.canceled_by_hand
+            for each in self.orders.values()
+            if each.is_stop and each is not order
         )
         known_open = self.bracket.open_quantity
         assert (

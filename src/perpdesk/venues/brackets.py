@@ -6,7 +6,8 @@ order stays closed, and after each word the same question is asked anew, what is
 protects it.
 
 - open = filled by the entry - filled by the legs. A leg works for its share of what has filled, and
-  never for more than is open; with nothing open, all legs go, and with them the rest of the entry.
+  never for more than is open. With nothing open, targets and the rest of the entry go, and the
+  stops after them.
 - A stop is replaced by placing the new one, and canceling the old once the new is accepted; both
   live is allowed, since both only reduce, none is not. A target is canceled first, because a venue
   may refuse two that together exceed the position (reference/exchanges.md 3.6, -2022).
@@ -254,8 +255,7 @@ class Bracket:
                 self.position_is_gone = True
                 self._alarm(f"the position of {sent.request.symbol} is gone: {words}")
             elif leg.refused >= ATTEMPTS:
-                leg.given_up = True
-                self._alarm(f"UNPROTECTED and cannot be closed, close it by hand: {words}")
+                self._give_up(words)
         elif not leg.is_stop:
             leg.given_up = True
             self._alarm(f"target {words}; the stop stays")
@@ -265,13 +265,20 @@ class Bracket:
                 self._leave_at_market(f"stop {words}")
 
     def _judge_ending(self, leg: BracketLeg, report: OrderReport) -> None:
-        """A leg was ended by somebody else: it is placed again, but not for ever."""
+        """A leg was ended by somebody else: it is placed again, but not for ever.
+
+        An exit that filled in part has got on, so it does not count.
+        """
+        if leg is self._exits and report.filled_quantity:
+            return
         leg.ended_by_others += 1
         if leg.ended_by_others < ATTEMPTS or leg.given_up:
             return
         words = f"{report.client_order_id} was ended at the venue again: {report.reason}"
         if leg.is_stop:
             self._leave_at_market(f"stop {words}")
+        elif leg is self._exits:
+            self._give_up(words)
         else:
             leg.given_up = True
             self._alarm(f"{leg.plan.purpose} {words}; it is not placed any more")
@@ -280,6 +287,11 @@ class Bracket:
         if not self.exit_reason:
             self.exit_reason = reason
             self._alarm(f"closing {self.plan.entry.symbol} at market: {reason}")
+
+    def _give_up(self, words: str) -> None:
+        self._exits.given_up = True
+        symbol = self.plan.entry.symbol
+        self._alarm(f"{symbol} is UNPROTECTED and cannot be closed, close it by hand: {words}")
 
     def _alarm(self, message: str) -> None:
         self._alarms.append(Alarm(message=message))
@@ -325,6 +337,8 @@ class Bracket:
         """Place anew where the newest does not fit; cancel the older once it is accepted."""
         live = leg.live
         if not wanted:
+            if not self.entry.is_closed:
+                return []  # The entry is to end first: it may fill once more meanwhile.
             return [command for order in live for command in self._cancel(order)]
         if live and not live[-1].accepted:
             return []  # Under way, or being resolved: never a second one meanwhile.
