@@ -18,6 +18,7 @@ from perpdesk.domain.errors import (
     VenueUnavailable,
 )
 
+TOO_MANY_ORDERS: Final = -1015
 CLOCK: Final = -1021
 UNKNOWN_SYMBOL: Final = -1121
 NOT_OPEN: Final = -2011
@@ -26,16 +27,12 @@ DUPLICATE_ID: Final = -4116
 NO_LISTEN_KEY: Final = -1125
 UNCHANGED: Final = frozenset({-4046, -4059, -4171, -5027})
 """Nothing to change: success, in other words."""
-FILTER_REFUSALS: Final = frozenset(
-    {-1111, -1121, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -4131, -4164}
-)
-"""Refusals that say that our instrument rules may be out of date."""
 
 BAN_LEAST_S: Final = 120.0
 FIREWALL_S: Final = 300.0
 BUSY_S: Final = 5.0
 
-BUSY: Final = frozenset({-1003, -1008, -1015})
+BUSY: Final = frozenset({-1003, -1008, TOO_MANY_ORDERS})
 """Refused for load, before it was looked at: definite, and to be tried later."""
 
 OUTCOME_UNCLEAR: Final = frozenset({-1000, -1001, -1006, -1007})
@@ -178,8 +175,10 @@ def pause_s(answer: Answer, *, now_ms: int) -> float | None:
         return answer.retry_after_s
     if answer.status == 418:
         return BAN_LEAST_S
-    if answer.status == 403:
+    if answer.status == 403 and answer.code is None:
         return FIREWALL_S
+    if answer.code == TOO_MANY_ORDERS:
+        return None  # Orders are counted apart: cancels and questions may go on.
     return BUSY_S if answer.status == 429 or answer.code == -1003 else None
 
 

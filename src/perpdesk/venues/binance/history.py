@@ -76,7 +76,10 @@ class BinanceHistory:
 
     async def now_ms(self) -> int:
         """Return the venue's clock, asked for now."""
-        answer = await self._rest.get("time", lane=Lane.HISTORY)
+        return await self._ask_now_ms(Lane.HISTORY)
+
+    async def _ask_now_ms(self, lane: Lane) -> int:
+        answer = await self._rest.get("time", lane=lane)
         return understand(wire_market.server_time_ms, answer, what="time", changes=False)
 
     async def candles(
@@ -100,7 +103,7 @@ class BinanceHistory:
             until_ms = min(end_ms, begin_ms + page_ms)
             rows += await self._candle_page(symbol, timeframe, kind, begin_ms, until_ms, lane)
         kept = [row for row in rows if start_ms <= int(row[0]) < end_ms]
-        now_ms = await self._closing_time(kept, timeframe)
+        now_ms = await self._closing_time(kept, timeframe, lane)
         return understand(
             lambda found: wire_market.candles(
                 found, symbol=symbol, timeframe=timeframe, now_ms=now_ms
@@ -134,7 +137,7 @@ class BinanceHistory:
         )
         return understand(_rows, answer, what=_PATHS[kind], changes=False)
 
-    async def _closing_time(self, rows: list[Any], timeframe: Timeframe) -> int:
+    async def _closing_time(self, rows: list[Any], timeframe: Timeframe, lane: Lane) -> int:
         """Return the venue's time, asked anew where our idea of it says that a row is unfinished.
 
         A clock that ran on since it was measured must not withhold a candle that is closed.
@@ -143,7 +146,7 @@ class BinanceHistory:
         if self._rest.clock.measured_at_ms is None or any(
             timeframe.close_ms(int(row[0])) > now_ms for row in rows[-2:]
         ):
-            return await self.now_ms()
+            return await self._ask_now_ms(lane)
         return now_ms
 
     async def funding(self, symbol: str, start_ms: int, end_ms: int) -> FundingRates:

@@ -8,6 +8,7 @@ import asyncio
 import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -150,6 +151,8 @@ class BinanceRest:
         spot_rest: str | None = None,
     ) -> None:
         _check_address(endpoints.rest, ("http", "https"))
+        for stream in filter(None, (endpoints.stream, endpoints.private_stream)):
+            _check_address(stream, ("ws", "wss"))
         self.clock = clock
         self.budget = budget
         self.endpoints = endpoints
@@ -160,9 +163,13 @@ class BinanceRest:
         self.client.MARGIN_API_URL = (spot_rest or spot_address(endpoints.rest)) + "/sapi"
         self.known_symbols: tuple[str, ...] = ()
         self._measuring = asyncio.Lock()
+        self._remeasuring: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._remeasuring is not None:
+            self._remeasuring.cancel()
+            await asyncio.gather(self._remeasuring, return_exceptions=True)
         await self.client.close_connection()
 
     async def get(
@@ -264,8 +271,16 @@ class BinanceRest:
     async def _keep_time(self) -> None:
         measured = self.clock.measured_at_ms
         now_ms = self.clock.local.now_ms()
-        if measured is None or not 0 <= now_ms - measured <= CLOCK_MAX_AGE_MS:
+        if measured is None:
             await self.measure_clock()
+        elif not 0 <= now_ms - measured <= CLOCK_MAX_AGE_MS and self._remeasuring is None:
+            # In the background: an order must not wait for five questions about the time.
+            self._remeasuring = asyncio.get_running_loop().create_task(self._remeasure())
+
+    async def _remeasure(self) -> None:
+        with suppress(PerpdeskError):  # The next call tries again, and a refusal tells.
+            await self.measure_clock()
+        self._remeasuring = None
 
     async def _ask_time(self) -> int:
         return server_time_ms(await self.get("time", lane=Lane.CANCEL))

@@ -3,6 +3,7 @@
 It still asks websockets for a name that is deprecated, which would warn every user of ours.
 """
 
+import logging
 import warnings
 
 with warnings.catch_warnings():
@@ -10,5 +11,8 @@ with warnings.catch_warnings():
     from binance import AsyncClient, BinanceSocketManager
     from binance.enums import FuturesType
     from binance.ws.constants import WSListenerState
+
+# It logs every closed connection as an error; what a connection died of is told by StreamLost.
+logging.getLogger("binance.ws").setLevel(logging.CRITICAL)
 
 __all__ = ["AsyncClient", "BinanceSocketManager", "FuturesType", "WSListenerState"]

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.unit.venues.binance.hasty_time import HastyTime
 from tests.unit.venues.binance.scripted_binance import CREDENTIALS, ScriptedBinance
 
 from perpdesk.venues.binance.venue import BinanceVenue, connect
 from perpdesk.venues.clock import SystemTime
-from perpdesk.venues.pipe import PipeSettings
 
 
 @pytest.fixture
@@ -20,10 +20,16 @@ async def venue() -> AsyncIterator[ScriptedBinance]:
 
 @pytest.fixture
 async def binance(venue: ScriptedBinance) -> AsyncIterator[BinanceVenue]:
-    adapter = await connect(
-        venue.endpoints,
-        CREDENTIALS,
-        pipe=PipeSettings(backoff_s=0.01, backoff_max_s=0.02, jitter=lambda: 1.0),
-    )
+    adapter = await connect(venue.endpoints, CREDENTIALS)
+    yield adapter
+    await adapter.close()
+
+
+@pytest.fixture
+async def hasty(venue: ScriptedBinance) -> AsyncIterator[BinanceVenue]:
+    """The adapter on a clock that runs fast, for whatever waits."""
+    local = HastyTime()
+    venue.now_ms = local.now_ms
+    adapter = await connect(venue.endpoints, CREDENTIALS, local=local)
     yield adapter
     await adapter.close()

@@ -54,12 +54,12 @@ class ScriptedBinance:
         self.socket_urls: list[str] = []
         self.lead_ms = 0
         self._scripts: dict[str, list[Script]] = {}
-        self._now_ms: Callable[[], int] = lambda: 0
+        self.now_ms: Callable[[], int] = lambda: 0
         self._runner: web.AppRunner | None = None
         self.port = 0
 
     async def start(self, now_ms: Callable[[], int]) -> None:
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         app = web.Application()
         app.router.add_route("GET", "/{route:public|market|private}/{form:ws|stream}", self._socket)
         app.router.add_route("*", "/{path:.*}", self._answer)
@@ -105,7 +105,7 @@ class ScriptedBinance:
             Seen(request.method, path, parameters, dict(request.headers), is_signed=signed)
         )
         if path == "fapi/v1/time" and "GET fapi/v1/time" not in self._scripts:
-            return web.json_response({"serverTime": self._now_ms() + self.lead_ms})
+            return web.json_response({"serverTime": self.now_ms() + self.lead_ms})
         call = f"{request.method} {path}"
         scripts = self._scripts.get(call)
         if not scripts:

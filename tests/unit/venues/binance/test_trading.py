@@ -325,12 +325,12 @@ async def test_an_order_in_neither_namespace_is_not_found(
 
 
 async def test_an_order_sent_long_ago_that_two_readings_miss_never_arrived(
-    venue: ScriptedBinance, binance: BinanceVenue
+    venue: ScriptedBinance, hasty: BinanceVenue
 ) -> None:
     venue.on(f"GET {ORDER}", refusal(-2013))
     venue.on(f"GET {ALGO}", refusal(-2013))
-    long_ago = binance.clock.now_ms() - 60_000
-    found = await binance.trading.resolve("BTCUSDT", ONE, sent_ms=long_ago)
+    long_ago = hasty.clock.now_ms() - 60_000
+    found = await hasty.trading.resolve("BTCUSDT", ONE, sent_ms=long_ago)
     assert found == NeverArrived(client_order_id=ONE)
     assert len(venue.calls(f"GET {ORDER}")) >= 2
 
