@@ -1,0 +1,1 @@
+"""Binance USDⓈ-M futures as its clients know it, over the emulated world. Read door.py first."""
