@@ -13,6 +13,7 @@ from perpdesk.venues.bybit.reference import BybitReference
 from perpdesk.venues.bybit.rest import BybitTrading
 from perpdesk.venues.bybit.stream import BybitStreams
 from perpdesk.venues.bybit.trailing import TrailingStops
+from perpdesk.venues.bybit.trailing_orders import TrailingOrders
 from perpdesk.venues.bybit.transport import Timeouts, Transport
 from perpdesk.venues.clock import LocalTime, SystemTime, VenueClock
 from perpdesk.venues.endpoints import Credentials, Endpoints
@@ -64,14 +65,16 @@ def connect(
     transport = Transport(
         endpoints.rest, credentials, clock=clock, budget=budget, timeouts=timeouts
     )
-    trailing = TrailingStops()
-    account = BybitAccount(transport, trailing)
+    stops = TrailingStops()
+    account = BybitAccount(transport, stops)
+    checks = OrderChecks(instruments, mark_price)
+    trailing = TrailingOrders(transport, account, stops, checks)
     reference = BybitReference(transport)
     history = BybitHistory(transport, reference)
     return BybitVenue(
         reference=reference,
         history=history,
-        trading=BybitTrading(transport, account, trailing, OrderChecks(instruments, mark_price)),
+        trading=BybitTrading(transport, account, trailing, checks),
         streams=BybitStreams(
             endpoints,
             credentials,

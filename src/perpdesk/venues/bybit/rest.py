@@ -4,7 +4,7 @@ The answer of order/create says only that Bybit has the request: `place` returns
 leaves the outcome open raises OutcomeUnknown and is resolved by asking, never by sending again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -34,15 +34,9 @@ from perpdesk.domain.venue_reports import (
 from perpdesk.venues import resolution
 from perpdesk.venues.bybit import calls, codes
 from perpdesk.venues.bybit.account import BybitAccount
-from perpdesk.venues.bybit.fields import number, rows
 from perpdesk.venues.bybit.order_checks import OrderChecks
-from perpdesk.venues.bybit.order_parameters import (
-    amend_parameters,
-    no_trailing,
-    order_parameters,
-    trailing_parameters,
-)
-from perpdesk.venues.bybit.trailing import TrailingStops
+from perpdesk.venues.bybit.order_parameters import amend_parameters, order_parameters
+from perpdesk.venues.bybit.trailing_orders import TrailingOrders
 from perpdesk.venues.bybit.transport import RECV_WINDOW_MS, Answer, Transport
 from perpdesk.venues.bybit.wire import LINEAR
 from perpdesk.venues.rate_limit import Lane
@@ -62,7 +56,7 @@ class BybitTrading:
         self,
         transport: Transport,
         account: BybitAccount,
-        trailing: TrailingStops,
+        trailing: TrailingOrders,
         checks: OrderChecks,
     ) -> None:
         self._transport = transport
@@ -84,7 +78,7 @@ class BybitTrading:
         """
         self._checks.check(request)
         if request.type is OrderType.TRAILING_STOP_MARKET:
-            return await self._place_trailing(request)
+            return await self._trailing.place(request)
         parameters = {"category": LINEAR, **order_parameters(request)}
         answer = await self._transport.call(
             calls.CREATE,
@@ -169,6 +163,16 @@ class BybitTrading:
             return refused
         return _not_sent(refused)
 
+    async def _fate_of_trailing(self, request: OrderRequest) -> Fate:
+        try:
+            return await self._trailing.place(request)
+        except (VenueRejected, OutcomeUnknown) as error:
+            return error
+        except Denied as error:
+            return VenueRejected(error.message, code="110017", next_step=error.next_step)
+        except VenueUnavailable as error:
+            return _not_sent(error)
+
     async def amend(self, symbol: str, change: AmendOrder) -> OrderReport:
         """Change a resting order; return how the venue shows it afterwards."""
         answer = await self._transport.call(
@@ -186,12 +190,11 @@ class BybitTrading:
     async def cancel(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport:
         """Cancel one order, conditional or not. Raises VenueRejected where it is not open."""
         if self._trailing.knows(client_order_id):
-            return await self._cancel_trailing(symbol, client_order_id)
+            answer = await self._trailing.cancel(symbol, client_order_id)
+            return await self._until_closed(symbol, client_order_id, answer)
         parameters = {"category": LINEAR, "symbol": symbol, "orderLinkId": client_order_id}
         answer = await self._transport.call(calls.CANCEL, parameters, lane=Lane.CANCEL)
-        return await self._read_back(
-            symbol, client_order_id, answer, lambda report: report.status.is_closed
-        )
+        return await self._until_closed(symbol, client_order_id, answer)
 
     async def cancel_all(self, symbol: str) -> None:
         """Cancel every order of a symbol: active, conditional, and stops of the position."""
@@ -199,8 +202,19 @@ class BybitTrading:
             calls.CANCEL_ALL, {"category": LINEAR, "symbol": symbol}, lane=Lane.CANCEL
         )
 
+    async def _until_closed(
+        self, symbol: str, client_order_id: ClientOrderId, answer: Answer
+    ) -> OrderReport:
+        return await self._read_back(
+            symbol, client_order_id, answer, lambda report: report.status.is_closed
+        )
+
     async def _read_back(
-        self, symbol: str, client_order_id: ClientOrderId, answer: Answer, shows: Any
+        self,
+        symbol: str,
+        client_order_id: ClientOrderId,
+        answer: Answer,
+        shows: Callable[[OrderReport], bool],
     ) -> OrderReport:
         """Return the order once it shows the change, or as it was shown last."""
         found: OrderReport | None = None
@@ -236,78 +250,6 @@ class BybitTrading:
             recv_window_ms=RECV_WINDOW_MS,
             clock=self._transport.clock,
         )
-
-    # Trailing stops, which are attributes of a position.
-
-    async def _place_trailing(self, request: OrderRequest) -> OrderReport:
-        position = await self._account.position(request.symbol)
-        size = ZERO if position is None else position.signed_quantity
-        if not size or size * request.side.sign > ZERO:
-            raise Denied(
-                f"a trailing stop to {request.side} {request.symbol} needs an open position on the "
-                f"other side, and {size} is open: Bybit keeps trailing stops with positions",
-                next_step="Place it once the position is open.",
-            )
-        if request.quantity is not None and request.quantity < abs(size):
-            raise Denied(
-                f"a trailing stop for {request.quantity} of a position of {abs(size)}: Bybit's "
-                "closes the whole position",
-                next_step=f"Ask for a quantity of {abs(size)}, or close the position with it.",
-            )
-        parameters = trailing_parameters(
-            request,
-            self._checks.instrument(request.symbol),
-            last_price=await self._last_price(request.symbol),
-        )
-        before = self._trailing.expect(request)
-        try:
-            await self._transport.call(
-                calls.TRADING_STOP,
-                parameters,
-                lane=Lane.STOP,
-                passes=frozenset({codes.STOP_UNCHANGED}),
-            )
-        except (VenueRejected, VenueUnavailable):
-            self._trailing.refused(request, before)
-            raise
-        try:
-            found = await self.find(request.symbol, request.client_order_id)
-        except (VenueUnavailable, VenueRejected):
-            found = None  # It is set; only its order is not known yet.
-        return found or self._trailing.report(request.client_order_id, OrderStatus.SUBMITTED)
-
-    async def _fate_of_trailing(self, request: OrderRequest) -> Fate:
-        try:
-            return await self._place_trailing(request)
-        except (VenueRejected, OutcomeUnknown) as error:
-            return error
-        except Denied as error:
-            return VenueRejected(error.message, code="110017", next_step=error.next_step)
-        except VenueUnavailable as error:
-            return _not_sent(error)
-
-    async def _cancel_trailing(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport:
-        known = await self.find(symbol, client_order_id)
-        current = self._trailing.is_current(symbol, client_order_id)
-        if not current or known is None or known.status.is_closed:
-            raise codes.error_of(
-                110001, "Order does not exist", changes=True, asked=calls.TRADING_STOP.name
-            )
-        answer = await self._transport.call(
-            calls.TRADING_STOP,
-            no_trailing(symbol),
-            lane=Lane.CANCEL,
-            passes=frozenset({codes.STOP_UNCHANGED}),
-        )
-        return await self._read_back(
-            symbol, client_order_id, answer, lambda report: report.status.is_closed
-        )
-
-    async def _last_price(self, symbol: str) -> Decimal:
-        answer = await self._transport.call(
-            calls.TICKERS, {"category": LINEAR, "symbol": symbol}, lane=Lane.STOP
-        )
-        return number(rows(answer.result)[0], "lastPrice")
 
     # The account.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.unit.venues.bybit.reading import read, read_until
+from tests.unit.venues.bybit.rows import execution_row, order_row, position_row
 from tests.unit.venues.bybit.scripted_venue import (
     ScriptedVenue,
     connected,
@@ -21,31 +22,8 @@ from perpdesk.domain.streams import (
     StreamRestored,
 )
 from perpdesk.domain.venue_reports import BalanceReport, FillReport, OrderReport, PositionReport
+from perpdesk.venues.bybit import account_stream
 from perpdesk.venues.bybit.connect import BybitVenue
-
-
-def order_row(**changes: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "category": "linear",
-        "symbol": "BTCUSDT",
-        "orderId": "o-1",
-        "orderLinkId": "desk-1",
-    }
-    row |= {"side": "Buy", "orderType": "Limit", "price": "100", "qty": "1", "timeInForce": "GTC"}
-    row |= {"orderStatus": "New", "cumExecQty": "0", "avgPrice": "", "updatedTime": "1000"}
-    return row | changes
-
-
-def execution_row(trade_id: str, **changes: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "category": "linear",
-        "symbol": "BTCUSDT",
-        "orderId": "o-1",
-        "orderLinkId": "desk-1",
-    }
-    row |= {"side": "Buy", "execId": trade_id, "execPrice": "100", "execQty": "0.4"}
-    row |= {"execFee": "0.022", "execType": "Trade", "isMaker": False, "execTime": "1001"}
-    return row | changes
 
 
 def told(topic: str, *rows: dict[str, Any]) -> dict[str, Any]:
@@ -116,8 +94,10 @@ async def test_duplicates_and_older_reports_change_nothing(
 
 
 async def test_fills_that_the_stream_lost_are_fetched(
-    account: ScriptedVenue, bybit: BybitVenue
+    account: ScriptedVenue, bybit: BybitVenue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(account_stream, "LOOK_S", 0.01)
+    monkeypatch.setattr(account_stream, "FILLS_WITHIN_S", 0.03)
     async with bybit.streams.account() as feed:
         await read(feed)
         account.answer("/v5/execution/list", listing(execution_row("t-9", execQty="1")))
@@ -128,6 +108,20 @@ async def test_fills_that_the_stream_lost_are_fetched(
     assert fill.trade_id == "t-9"
     assert isinstance(order, OrderReport)
     assert order.status is OrderStatus.FILLED
+
+
+async def test_stream_that_keeps_a_fill_to_itself_is_thrown_away(
+    account: ScriptedVenue, bybit: BybitVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_stream, "LOOK_S", 0.01)
+    monkeypatch.setattr(account_stream, "COMPARE_S", 0.05)
+    async with bybit.streams.account() as feed:
+        await read(feed)
+        account.answer("/v5/execution/list", listing(execution_row("t-1")))
+        lost, after = await read(feed, 2)
+    assert isinstance(lost, StreamLost)
+    assert "t-1 did not come" in lost.reason
+    assert isinstance(after, AccountSynchronized)
 
 
 async def test_what_happened_during_an_outage_comes_with_the_next_snapshot(
@@ -146,12 +140,6 @@ async def test_what_happened_during_an_outage_comes_with_the_next_snapshot(
     assert isinstance(events[1], AccountSynchronized)
     assert [fill.trade_id for fill in events[1].fills] == ["t-1"]
     assert isinstance(after, PositionReport), "the fill of the snapshot must not come again"
-
-
-def position_row(**changes: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {"category": "linear", "symbol": "BTCUSDT", "side": "Sell", "size": "2"}
-    row |= {"entryPrice": "101", "leverage": "10", "positionIdx": 0, "updatedTime": "9"}
-    return row | changes
 
 
 async def test_funding_wallet_and_position_are_told(

@@ -30,6 +30,7 @@ from perpdesk.domain.streams import (
     Subscription,
     TradeOccurred,
 )
+from perpdesk.venues.bybit import market_stream
 from perpdesk.venues.bybit.connect import BybitVenue
 from perpdesk.venues.clock import SystemTime
 from perpdesk.venues.pipe import PipeSettings
@@ -184,8 +185,9 @@ async def test_abrupt_end_is_healed_and_missed_candles_come_first(
 
 
 async def test_lost_closing_message_is_replaced_by_clock_and_rest(
-    venue: ScriptedVenue, bybit: BybitVenue
+    venue: ScriptedVenue, bybit: BybitVenue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(market_stream, "LOOK_S", 0.01)
     now_ms = SystemTime().now_ms()
     open_ms = ONE.floor(now_ms)
     bybit.clock.offset_ms = open_ms + 30_000 - now_ms
@@ -216,6 +218,20 @@ async def test_silent_socket_is_thrown_away(venue: ScriptedVenue) -> None:
         (event,) = await read(feed)
     assert isinstance(event, StreamLost)
     assert "silent" in event.reason
+
+
+async def test_topic_that_falls_silent_among_others_is_noticed(
+    venue: ScriptedVenue, bybit: BybitVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(market_stream, "LOOK_S", 0.01)
+    monkeypatch.setattr(market_stream, "STALE_S", {StreamKind.QUOTES: 0.1})
+    async with market(venue, bybit, TRADES, QUOTES) as feed:
+        await venue.push(book("orderbook.1.BTCUSDT", "snapshot", 5, [["99", "1"]], [["101", "2"]]))
+        await read(feed)
+        await venue.push(trade("a"))
+        events = await read(feed, 2)
+    assert isinstance(events[1], StreamLost)
+    assert "orderbook.1.BTCUSDT has been silent" in events[1].reason
 
 
 async def test_refused_topic_ends_the_feed_with_the_refusal(
