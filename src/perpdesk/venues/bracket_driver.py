@@ -7,6 +7,7 @@ the stop. What the account's feed says is handed in by `observe`.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from perpdesk.domain.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
@@ -85,6 +86,10 @@ class BracketDriver:
             self._perform(self.bracket.on_fill(event))
         elif isinstance(event, AccountSynchronized) and self._group is not None:
             self._group.create_task(self._ask_for_the_rest(event))
+
+    def move_stop(self, trigger_price: Decimal) -> None:
+        """Move the bracket's stop; the position stays protected meanwhile."""
+        self._perform(self.bracket.move_stop(trigger_price))
 
     async def _until_done(self) -> None:
         while True:
