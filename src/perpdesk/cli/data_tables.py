@@ -43,7 +43,8 @@ def show_imports(found: Sequence[Imported], reports: Sequence[WriteReport]) -> N
 def show_list(found: Sequence[StoredSeries], folder: Path) -> None:
     """Draw what is stored."""
     if not found:
-        console.print("Nothing is stored yet. Import a file (perpdesk data import --help),")
+        console.print("Nothing is stored yet. Download something (perpdesk data download --help),")
+        console.print("import a file (perpdesk data import --help),")
         console.print("or make a synthetic market: perpdesk data sample")
         return
     table = Table(title=f"Market data in {folder}", box=None, pad_edge=False)

@@ -260,7 +260,8 @@ class CandleStore:
         if not self._is_stored(folder):
             raise DataRefused(
                 f"no {key} is stored in {self.root}",
-                next_step=f"Import it: {key.import_command()}. What is stored: perpdesk data list.",
+                next_step=f"Import it: {key.import_command()}, or download it: perpdesk data "
+                "download --help. What is stored: perpdesk data list.",
             )
         with disk_errors(f"reading {folder}"):
             return read_manifest(folder, key)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from perpdesk.domain.candles import DataKind
+from perpdesk.domain.candles import DataKind, Venue
 from perpdesk.domain.errors import DataRefused
 from perpdesk.marketdata.candle_store import CandleStore
 from perpdesk.marketdata.gaps import Gap
@@ -16,7 +16,7 @@ from perpdesk.marketdata.integrity import (
     check_open_interest,
     check_trades,
 )
-from perpdesk.marketdata.series import RECORDED, SeriesKey
+from perpdesk.marketdata.series import RECORDED, SeriesKey, StoredSeries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +60,10 @@ def check_series(store: CandleStore, key: SeriesKey, *, now_ms: int) -> SeriesCh
     strays = _strays(store, key)
     next_step = ""
     if damage:
-        next_step = f"Import the data of that time again: {key.import_command()}"
+        next_step = f"Import the data of that time again: {key.import_command()}{_or_fetch(stored)}"
     elif report is not None and report.gaps:
-        next_step = f"To fill a gap, import a file that holds its rows: {key.import_command()}"
+        command = f"{key.import_command()}{_or_fetch(stored)}"
+        next_step = f"To fill a gap, import a file that holds its rows: {command}"
     return SeriesCheck(
         series=str(key),
         rows=stored.rows,
@@ -72,6 +73,14 @@ def check_series(store: CandleStore, key: SeriesKey, *, now_ms: int) -> SeriesCh
         warnings=(*(report.warnings if report is not None else ()), *strays),
         next_step=next_step,
     )
+
+
+def _or_fetch(stored: StoredSeries) -> str:
+    """Return the other way to mend a series: from its venue, if it came from one."""
+    is_made = stored.source.startswith("synthetic")
+    if is_made or stored.venue is Venue.BINANCE_SPOT:
+        return ""
+    return f" or fetch it: perpdesk data heal {stored.symbol} --venue {stored.venue}"
 
 
 def unlisted_folders(store: CandleStore) -> list[str]:
