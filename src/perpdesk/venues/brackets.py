@@ -404,7 +404,10 @@ class Bracket:
     @staticmethod
     def _is_stale(leg: BracketLeg, order: SentOrder) -> bool:
         """Tell whether the stop was moved since the order was placed."""
-        return not leg.refused and order.request.trigger_price != leg.plan.trigger_price
+        wanted = leg.plan.trigger_price
+        if wanted is None or leg.refused:  # It trails, or was put on the grid.
+            return False
+        return order.request.trigger_price != wanted
 
     # The orders.
 

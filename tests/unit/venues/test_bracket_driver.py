@@ -31,7 +31,9 @@ class FaultyVenue(SimulatedVenue):
     """
 
     def __init__(self) -> None:
-        settings = ExchangeSettings(initial_capital=D(10_000), leverage=D(10))
+        settings = ExchangeSettings(
+            initial_capital=D(10_000), leverage=D(10), max_volume_share=D("0.1")
+        )
         super().__init__(Exchange({BTC: instrument_of(Venue.BINANCE)}, settings))
         self.before: dict[str, list[Exception]] = {}
         self.after: dict[str, list[Exception]] = {}
@@ -63,7 +65,7 @@ class FaultyVenue(SimulatedVenue):
             await self.resolve_waits_for
         return await super().resolve(symbol, client_order_id, sent_ms=sent_ms)
 
-    def bar(self, first: int, high: int, low: int, last: int) -> None:
+    def bar(self, first: int, high: int, low: int, last: int, volume: int = 1000) -> None:
         ohlc = Ohlc(open=D(first), high=D(high), low=D(low), close=D(last))
         self.advance(
             BarClosed(
@@ -72,13 +74,13 @@ class FaultyVenue(SimulatedVenue):
                 close_ms=self.next_ms + MINUTE_MS,
                 last=ohlc,
                 mark=ohlc,
-                volume=D(1000),
+                volume=D(volume),
             )
         )
         self.next_ms += MINUTE_MS
 
-    def flat(self, price: int = 100) -> None:
-        self.bar(price, price, price, price)
+    def flat(self, price: int = 100, volume: int = 1000) -> None:
+        self.bar(price, price, price, price, volume)
 
     async def open_ids(self) -> set[str]:
         return {str(report.client_order_id) for report in await self.open_orders()}
@@ -123,8 +125,8 @@ class Stage:
         finally:
             await stop(self.task, listener)
 
-    async def flat(self, price: int = 100) -> None:
-        self.venue.flat(price)
+    async def flat(self, price: int = 100, volume: int = 1000) -> None:
+        self.venue.flat(price, volume)
         await settle()
 
 
@@ -143,6 +145,29 @@ async def test_a_bracket_lives_from_its_entry_to_its_target() -> None:
         assert stage.task.done()
     assert stage.alarms == []
     assert stage.venue.asked == [ENTRY, "desk-sig-s-1", "desk-sig-t1-1"]
+
+
+async def test_what_fills_bit_by_bit_is_protected_bit_by_bit() -> None:
+    stage = Stage()
+    async with stage.running():
+        for bar in range(1, 5):
+            await stage.flat(volume=3)  # A tenth of it is ours: 0.3 a bar, and 0.1 at last.
+            assert stage.bracket.protected_quantity == stage.venue.held == min(D(1), D("0.3") * bar)
+        rest = {
+            str(each.client_order_id): each.quantity for each in await stage.venue.open_orders()
+        }
+        assert rest == {"desk-sig-s-4": 1, "desk-sig-t1-4": 1}
+        stage.venue.bar(100, 100, 94, 94, volume=4)
+        await settle()
+        # The stop fires and fills in part; what is left of it goes on by itself.
+        assert stage.venue.held == D("0.6")
+        stage.venue.flat(94)
+        await settle()
+        assert stage.venue.held == 0
+        await stage.local.advance(11)
+        assert stage.task.done()
+        assert await stage.venue.open_ids() == set()
+    assert stage.alarms == []
 
 
 async def test_a_refused_entry_ends_the_bracket_at_once() -> None:
