@@ -31,8 +31,8 @@ NOT_OPEN: Final = frozenset({110001, 110008, 110010})
 TRY_LATER: Final = frozenset({429, RATE_LIMIT, 10018, 10429, 20003, 30034, 30035, 110079, 130035})
 """Nothing was done; the same request may work later."""
 
-UNKNOWN_OUTCOME: Final = frozenset({10000, 10016, 10019, 40004})
-"""Bybit itself does not say whether it was done."""
+UNKNOWN_OUTCOME: Final = frozenset({10000, 10014, 10016, 10019, 40004})
+"""Bybit itself does not say whether it was done; 10014 says that the same came before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,6 @@ REFUSALS: Final[dict[int, Refused]] = {
         meaning="the API key is not allowed from this address",
         advice="Add this machine's public address to the key, or use the key from its own.",
     ),
-    10014: Refused(meaning="the same request came twice"),
     10017: Refused(meaning="there is no such path", advice="Check the address of the venue."),
     10024: Refused(meaning="compliance rules forbid it", advice="Look at the account at Bybit."),
     10027: Refused(meaning="trading is banned for this account"),

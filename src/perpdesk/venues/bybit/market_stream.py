@@ -41,7 +41,7 @@ CLOSE_GRACE_MS: Final = 2_000
 LOOK_S: Final = 0.5
 ASK_AGAIN_S: Final = 1.0
 TRADES_KEPT: Final = 5_000
-STALE_S: Final = {StreamKind.MARK: 15.0, StreamKind.QUOTES: 15.0, StreamKind.CANDLES: 75.0}
+STALE_S: Final = {StreamKind.MARK: 15.0, StreamKind.QUOTES: 30.0, StreamKind.CANDLES: 75.0}
 """What always speaks within so long; trades and deep books of a quiet symbol may not."""
 
 

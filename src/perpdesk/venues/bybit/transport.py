@@ -14,7 +14,6 @@ import asyncio
 import functools
 import json
 import logging
-import ssl
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +22,12 @@ from typing import Any, Final
 
 import requests
 from pybit.unified_trading import HTTP
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
-from perpdesk.domain.errors import PerpdeskError, VenueRejected, VenueUnavailable
+from perpdesk.domain.errors import VenueRejected
 from perpdesk.venues.bybit import calls, codes
 from perpdesk.venues.bybit.calls import IP, POOLS, Call
+from perpdesk.venues.bybit.failures import NotAnswered, http_error, network_error
 from perpdesk.venues.clock import VenueClock
 from perpdesk.venues.endpoints import Credentials
 from perpdesk.venues.rate_limit import Lane, RateBudget
@@ -39,7 +39,6 @@ RATE_LIMIT_PAUSE_S: Final = 1.0
 PAUSE_MOST_S: Final = 60.0
 _NEVER_SENT: Final = 99999
 """A code that does not exist: pybit takes an empty set of retry codes for its own."""
-_BODY_SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +67,6 @@ class Answer:
         """Return what was asked for."""
         found = self.body.get("result")
         return found if isinstance(found, dict) else {}
-
-
-class _NotAnswered(Exception):
-    """HTTP said something else than 200, or the body is no envelope of v5."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: str) -> None:
-        super().__init__(f"HTTP {status}")
-        self.status = status
-        self.headers = headers
-        self.body = body
 
 
 class _Session(HTTP):  # type: ignore[misc]
@@ -109,7 +98,7 @@ class _Session(HTTP):  # type: ignore[misc]
 
     def _check_status_code(self, response: requests.Response, *_: Any) -> None:
         if response.status_code != requests.codes.ok:
-            raise _NotAnswered(response.status_code, response.headers, response.text)
+            raise NotAnswered(response.status_code, response.headers, response.text)
 
     def _handle_response(self, response: requests.Response, *_: Any) -> Answer:
         try:
@@ -117,7 +106,7 @@ class _Session(HTTP):  # type: ignore[misc]
         except ValueError:
             body = None
         if not isinstance(body, dict) or not isinstance(body.get("retCode"), int):
-            raise _NotAnswered(response.status_code, response.headers, response.text)
+            raise NotAnswered(response.status_code, response.headers, response.text)
         return Answer(body=body, headers=response.headers)
 
 
@@ -193,7 +182,7 @@ class Transport:
         )
 
     async def measure_clock(self) -> int:
-        """Measure the venue's clock; two at the same time are one."""
+        """Measure the venue's clock and return the offset; one measurement at a time."""
         async with self._measuring:
             return await self.clock.measure(self.server_ms)
 
@@ -229,10 +218,11 @@ class Transport:
                 f"{call.name} had no whole answer within {self._timeouts.total_s:g} s",
                 changes=call.changes,
             ) from None
-        except _NotAnswered as refusal:
-            raise self._http_error(refusal, call) from None
+        except NotAnswered as refusal:
+            self._heed(refusal)
+            raise http_error(refusal, call, host=self.rest) from None
         except (requests.RequestException, HTTPError) as error:
-            raise self._network_error(error, call) from error
+            raise network_error(error, call, host=self.rest) from error
         self._observe(call, answer.headers)
         return answer
 
@@ -276,6 +266,14 @@ class Transport:
         if 0 <= left <= limit:
             self.budget.observe(call.pool, min(limit - left, POOLS[call.pool].limit))
 
+    def _heed(self, refusal: NotAnswered) -> None:
+        """Hold or stop all calls where HTTP itself says that there were too many."""
+        if refusal.status == requests.codes.forbidden:
+            reason = "Bybit answered HTTP 403: too many requests from this address, or its country"
+            self.budget.stop(BAN_S, reason)
+        elif refusal.status == requests.codes.too_many_requests:
+            self.budget.retry_after(self._until_reset_s(refusal.headers))
+
     def _until_reset_s(self, headers: Mapping[str, str]) -> float:
         try:
             reset_ms = int(headers["X-Bapi-Limit-Reset-Timestamp"])
@@ -285,57 +283,6 @@ class Transport:
         wait_s = (reset_ms - self.clock.now_ms()) / 1000
         return min(max(wait_s, 0.05), PAUSE_MOST_S)
 
-    def _http_error(self, refusal: _NotAnswered, call: Call) -> PerpdeskError:
-        status, beginning = refusal.status, " ".join(refusal.body.split())[:_BODY_SHOWN]
-        told = f"{self.rest} answered {call.name} with HTTP {status}: {beginning}"
-        if status == requests.codes.forbidden:
-            reason = "Bybit answered HTTP 403: too many requests from this address, or its country"
-            self.budget.stop(BAN_S, reason)
-            return VenueUnavailable(
-                told, next_step="No call is made for ten minutes; nothing was done."
-            )
-        if status == requests.codes.too_many_requests:
-            self.budget.retry_after(self._until_reset_s(refusal.headers))
-            return VenueUnavailable(told, next_step="Wait, then try again; nothing was done.")
-        if status in (requests.codes.unauthorized, requests.codes.not_found):
-            return VenueRejected(
-                told,
-                code=str(status),
-                next_step="Check the key." if status == 401 else "Check the address of the venue.",
-            )
-        if status == requests.codes.ok:
-            html = beginning.lower().startswith(("<!doctype", "<html"))
-            what = "a web page" if html else "a body that is no whole JSON of the API"
-            told = f"{self.rest} answered {call.name} with {what}: {beginning}"
-        return codes.unclear(told, changes=call.changes)
-
-    def _network_error(self, error: Exception, call: Call) -> PerpdeskError:
-        host = self.rest
-        causes = list(_causes(error))
-        if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes) or (
-            any(isinstance(one, ssl.SSLError) for one in causes) and "WRONG_VERSION" in str(error)
-        ):
-            return VenueUnavailable(
-                f"{host} cannot be trusted: its TLS certificate or protocol was refused ({error})",
-                next_step="Check the address and this machine's clock and certificates; "
-                "nothing was sent.",
-            )
-        refused = (NewConnectionError, requests.exceptions.ConnectTimeout)
-        if any(isinstance(one, refused) for one in causes):
-            return VenueUnavailable(
-                f"{host} cannot be reached ({error})",
-                next_step="Check the network and the address; nothing was sent.",
-            )
-        if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-            return VenueUnavailable(
-                f"{host} is no address that can be called ({error})",
-                next_step="Write it as https://host, without a path.",
-            )
-        return codes.unclear(
-            f"the connection to {host} broke during {call.name} ({type(error).__name__})",
-            changes=call.changes,
-        )
-
 
 def _reasons(answer: Answer) -> str:
     """Return the reasons that a refused margin mode comes with."""
@@ -343,16 +290,3 @@ def _reasons(answer: Answer) -> str:
     if not isinstance(reasons, list):
         return ""
     return ": " + "; ".join(str(one.get("reasonMsg", "")) for one in reasons)
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """Return the error and what it wraps, by whichever attribute the library keeps it in."""
-    found: list[BaseException] = []
-    pending: list[object] = [error]
-    while pending:
-        one = pending.pop()
-        if not isinstance(one, BaseException) or one in found:
-            continue
-        found.append(one)
-        pending += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-    return found

@@ -119,6 +119,7 @@ def cut_short(_: Request) -> web.StreamResponse:
     "reply",
     [
         envelope(code=10000, message="Server Timeout"),
+        envelope(code=10014, message="Invalid duplicate request."),
         envelope(code=10016, message="Server error."),
         envelope(code=10019, message="restarting"),
         envelope(code=987654, message="a code that nobody documented"),
@@ -193,6 +194,24 @@ async def test_documented_refusal_is_final_and_in_words(
     assert caught.value.code == str(code)
 
 
+@pytest.mark.parametrize(("status", "advice"), [(401, "key"), (404, "address")])
+async def test_http_status_that_no_order_engine_gives_is_final(
+    venue: ScriptedVenue, bybit: BybitVenue, status: int, advice: str
+) -> None:
+    venue.answer(CREATE, lambda _: web.Response(status=status, text="no"))
+    with pytest.raises(VenueRejected) as caught:
+        await bybit.trading.place(ENTRY)
+    assert (caught.value.code, advice in caught.value.next_step) == (str(status), True)
+
+
+async def test_address_without_a_scheme_is_told_in_words(venue: ScriptedVenue) -> None:
+    plain = loopback(f"127.0.0.1:{venue.port}")["bybit"]
+    bybit = connect(replace(plain, rest=f"127.0.0.1:{venue.port}"), KEY)
+    with pytest.raises(VenueUnavailable, match="no address that can be called"):
+        await bybit.history.now_ms()
+    await bybit.close()
+
+
 async def test_rate_limit_holds_every_call_until_the_venue_says(
     venue: ScriptedVenue, bybit: BybitVenue
 ) -> None:
@@ -252,13 +271,7 @@ async def test_unreachable_host_is_unavailable_since_nothing_was_sent() -> None:
 
 async def test_tls_to_a_plain_port_is_refused_in_words(venue: ScriptedVenue) -> None:
     plain = loopback(f"127.0.0.1:{venue.port}")["bybit"]
-    endpoints = type(plain)(
-        rest=plain.rest.replace("http:", "https:"),
-        stream=plain.stream,
-        private_stream=plain.private_stream,
-        order_entry=plain.order_entry,
-    )
-    bybit = connect(endpoints, KEY)
+    bybit = connect(replace(plain, rest=plain.rest.replace("http:", "https:")), KEY)
     with pytest.raises(VenueUnavailable, match="TLS"):
         await bybit.trading.place(ENTRY)
     await bybit.close()
