@@ -55,7 +55,11 @@ _STOP_LOSSES: Final = {"StopLoss", "PartialStopLoss"}
 _TAKE_PROFITS: Final = {"TakeProfit", "PartialTakeProfit"}
 _ORDER_TYPES: Final = {"Limit": True, "Market": False}
 # What ends an order by its own time in force rather than by somebody's wish.
-_EXPIRED_BY: Final = {"EC_PostOnlyWillTakeLiquidity", "EC_NoImmediateQtyToFill"}
+_EXPIRED_BY: Final = {
+    "EC_PostOnlyWillTakeLiquidity",
+    "EC_NoImmediateQtyToFill",
+    "EC_CancelForNoFullFill",
+}
 _RISING: Final = 1
 _FALLING: Final = 2
 
@@ -72,8 +76,6 @@ def order_report(row: Message, client_order_id: ClientOrderId | None = None) -> 
     """
     side = word(SIDES, row, "side")
     order_type = _order_type(row, side)
-    quantity = number(row, "qty")
-    closes = bool(row.get("closeOnTrigger")) and not quantity
     return OrderReport(
         symbol=text(row, "symbol"),
         client_order_id=client_order_id or ClientOrderId(row.get("orderLinkId") or ""),
@@ -81,14 +83,15 @@ def order_report(row: Message, client_order_id: ClientOrderId | None = None) -> 
         status=_status(row),
         side=side,
         type=order_type,
-        quantity=quantity,
+        quantity=number(row, "qty"),
         filled_quantity=number_or(row, "cumExecQty", ZERO),
         average_price=positive(row, "avgPrice"),
         price=positive(row, "price") if order_type.is_limit else None,
         trigger_price=positive(row, "triggerPrice") if order_type.is_conditional else None,
         time_in_force=word(TIMES_IN_FORCE, row, "timeInForce"),
         reduce_only=bool(row.get("reduceOnly")),
-        close_position=closes,
+        # We ask for it with quantity 0 alone; the venue then shows the quantity that it closes.
+        close_position=bool(row.get("closeOnTrigger") and row.get("reduceOnly")),
         reason=_reason(row),
         ts_event_ms=whole(row, "updatedTime"),
     )
