@@ -110,7 +110,7 @@ class MarketRest:
             # From a start on, the venue goes forward; otherwise it ends at the end.
             return market, word, start, start + (limit - 1) * longest, limit
         end = now if end is None else min(end, now)
-        earliest = timeframe.floor(end) - (limit - 1) * longest
+        earliest = timeframe.floor(end) - limit * longest
         return market, word, earliest if start is None else max(start, earliest), end, limit
 
     def _kline_of(

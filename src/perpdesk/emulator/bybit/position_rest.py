@@ -44,6 +44,9 @@ class PositionRest:
     def _list(self, call: Call) -> dict[str, Any]:
         """With a symbol a row comes back even when flat; with a settle coin only open ones do."""
         params, trader = call.params, call.trader
+        if params.get("category") in ("inverse", "option"):
+            # Nothing of that kind can be held here, and clients ask.
+            return {"list": [], "nextPageCursor": "", "category": params["category"]}
         check_category(params)
         if params.get("symbol"):
             rows = trader.positions(market_of(self.world, params).symbol)
@@ -100,8 +103,7 @@ class PositionRest:
     def _trading_stop(self, call: Call) -> dict[str, Any]:
         check_category(call.params)
         symbol = market_of(self.world, call.params).symbol
-        if call.params.get("positionIdx") is None:
-            raise parameter("positionIdx is required")
+        # Documented as required, yet clients leave it out, and zero is what that means.
         check_position_index(call.params, call.trader)
         set_trading_stop(self.world, call.trader, symbol, call.params, call.path)
         self._note(call, symbol)
