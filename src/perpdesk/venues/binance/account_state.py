@@ -1,16 +1,29 @@
 """What the account's stream has told so far, as far as needed to tell each fact once. Pure."""
 
+from collections import Counter
+from collections.abc import Iterable
 from decimal import Decimal
+from typing import Final
 
-from perpdesk.domain.order import ClientOrderId
+from perpdesk.domain.candles import MINUTE_MS
+from perpdesk.domain.numbers import ZERO
+from perpdesk.domain.order import ClientOrderId, OrderId
 from perpdesk.domain.streams import FundingPaid, MarginCalled
 from perpdesk.domain.venue_reports import (
     BalanceReport,
     FillReport,
+    IncomeKind,
+    IncomeReport,
     OrderReport,
     PositionReport,
 )
 from perpdesk.venues.binance.names import Recent, forward
+
+READ_LAG_MS: Final = 1_000
+"""An event so much older than what REST says may still be newer than what REST has read."""
+
+Payment = tuple[str, Decimal, int]
+"""Asset, amount and minute of a funding payment."""
 
 
 class AccountState:
@@ -24,6 +37,9 @@ class AccountState:
         self._quantities: dict[str, Decimal] = {}
         self._told_ms: dict[tuple[str, str], int] = {}
         self._notices: Recent[FundingPaid | MarginCalled, bool] = Recent()
+        self._booked: Recent[tuple[str, OrderId], Decimal] = Recent()
+        self._payments: Recent[Payment, int] = Recent()
+        self._streamed: Recent[Payment, int] = Recent()
 
     def replace(
         self,
@@ -37,10 +53,11 @@ class AccountState:
         self._open = {one.client_order_id: one for one in orders}
         for order in orders:
             self._orders.put((order.symbol, order.client_order_id, order.order_id), order)
+            self._booked.put((order.symbol, _working_id(order)), order.filled_quantity)
         for position in positions:
-            self._told_ms[_holding_key(position)] = position.ts_event_ms
+            self._told_ms[_holding_key(position)] = position.ts_event_ms - READ_LAG_MS
         for balance in balances:
-            self._told_ms[_holding_key(balance)] = balance.ts_event_ms
+            self._told_ms[_holding_key(balance)] = balance.ts_event_ms - READ_LAG_MS
 
     def accept_order(self, report: OrderReport) -> OrderReport | None:
         """Return the report where it is news."""
@@ -61,7 +78,21 @@ class AccountState:
         if key in self._fills:
             return False
         self._fills.put(key, True)
+        order = (fill.symbol, fill.order_id)
+        self._booked.put(order, (self._booked.get(order) or ZERO) + fill.quantity)
         return True
+
+    def has_unbooked_fill(self, report: OrderReport) -> bool:
+        """Tell whether a regular order has filled more than its trades that were told.
+
+        The fills of an order that is heard of for the first time are taken as told.
+        """
+        key = (report.symbol, report.order_id)
+        booked = self._booked.get(key)
+        if booked is None:
+            self._booked.put(key, report.filled_quantity)
+            return False
+        return report.filled_quantity > booked
 
     def accept_holding(self, update: PositionReport | BalanceReport) -> bool:
         """Tell whether a position or a balance is not older than what was told."""
@@ -78,6 +109,42 @@ class AccountState:
         if notice in self._notices:
             return False
         self._notices.put(notice, True)
+        if isinstance(notice, MarginCalled):
+            return True
+        key = _payment(notice.asset, notice.amount, notice.ts_event_ms)
+        streamed = self._streamed.get(key) or 0
+        self._streamed.put(key, streamed + 1)
+        return self._tell_payment(key, streamed + 1)
+
+    def missed_funding(self, ledger: Iterable[IncomeReport]) -> list[FundingPaid]:
+        """Return payments that the ledger has and the stream has not told; none the first time.
+
+        The stream names no symbol in cross margin, so payments are known by amount and minute, and
+        counted where two are equal.
+        """
+        counts: Counter[Payment] = Counter()
+        missed = []
+        for row in ledger:
+            if row.kind is not IncomeKind.FUNDING:
+                continue
+            key = _payment(row.asset, row.amount, row.ts_ms)
+            counts[key] += 1
+            if self._tell_payment(key, counts[key]) and self.is_synchronized:
+                missed.append(
+                    FundingPaid(
+                        symbol=row.symbol,
+                        amount=row.amount,
+                        asset=row.asset,
+                        ts_event_ms=row.ts_ms,
+                    )
+                )
+        return missed
+
+    def _tell_payment(self, key: Payment, count: int) -> bool:
+        """Tell whether so many equal payments are more than were told."""
+        if count <= (self._payments.get(key) or 0):
+            return False
+        self._payments.put(key, count)
         return True
 
     def open_orders(self) -> tuple[OrderReport, ...]:
@@ -103,3 +170,11 @@ def _holding_key(report: PositionReport | BalanceReport) -> tuple[str, str]:
     if isinstance(report, PositionReport):
         return "position", report.symbol
     return "balance", report.asset
+
+
+def _payment(asset: str, amount: Decimal, ts_ms: int) -> Payment:
+    return asset, amount, (ts_ms + MINUTE_MS // 2) // MINUTE_MS
+
+
+def _working_id(order: OrderReport) -> OrderId:
+    return order.working_order_id or order.order_id

@@ -28,6 +28,9 @@ NO_LISTEN_KEY: Final = -1125
 UNCHANGED: Final = frozenset({-4046, -4059, -4171, -5027})
 """Nothing to change: success, in other words."""
 
+KEY_REFUSALS: Final = frozenset({"-1002", "-1022", "-2014", "-2015", "-2017"})
+"""The key itself is of no use: trying again does not help."""
+
 BAN_LEAST_S: Final = 120.0
 FIREWALL_S: Final = 300.0
 BUSY_S: Final = 5.0

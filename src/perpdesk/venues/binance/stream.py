@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, Final
 
-from perpdesk.domain.errors import UsageRefused
+from perpdesk.domain.errors import UsageRefused, VenueRejected
 from perpdesk.domain.ports import Feed
 from perpdesk.domain.streams import (
     CandleUpdated,
@@ -243,10 +243,17 @@ class MarketStream:
 
     async def _resync(self) -> None:
         now_ms = self._now_ms()
-        await asyncio.gather(
-            *(candles.resync(now_ms) for candles in self._candles.values()),
-            *(book.resync() for book in self._books.values()),
-        )
+        work = {name: candles.resync(now_ms) for name, candles in self._candles.items()}
+        work |= {name: book.resync() for name, book in self._books.items()}
+        outcomes = await asyncio.gather(*work.values(), return_exceptions=True)
+        for name, outcome in zip(work, outcomes, strict=True):
+            if isinstance(outcome, VenueRejected):
+                # A symbol that is not traded any more must not take the others with it.
+                self._feed.put(
+                    StreamLost(stream=name, reason=outcome.message, ts_init_ms=self._clock.now_ms())
+                )
+            elif isinstance(outcome, BaseException):
+                raise outcome
         for silence in self._silences.values():
             silence.heard(self._local.monotonic_ms())
         self._is_live = True

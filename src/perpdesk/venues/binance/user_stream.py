@@ -23,6 +23,7 @@ from perpdesk.domain.venue_reports import (
     OrderReport,
     PositionReport,
 )
+from perpdesk.venues.binance import codes
 from perpdesk.venues.binance.account_state import AccountState
 from perpdesk.venues.binance.background import Background
 from perpdesk.venues.binance.fields import required
@@ -69,12 +70,12 @@ class AccountStream:
         self._clock = rest.clock
         self._local = rest.clock.local
         self._state = AccountState()
-        self._last_fill_ms: int | None = None
+        self._synchronized_ms: int | None = None
         self._background = Background(self._failed)
         self._pipe = Pipe(
             NAME,
             connect=self._connect,
-            resync=self._resync,
+            resync=self._resync_or_wait,
             deliver=self._deliver,
             lost=lambda reason: feed.put(
                 StreamLost(stream=NAME, reason=reason, ts_init_ms=self._clock.now_ms())
@@ -132,19 +133,34 @@ class AccountStream:
 
     # What came, and what was missed.
 
+    async def _resync_or_wait(self) -> None:
+        """Resync; only a key that is of no use ends the stream for good."""
+        try:
+            await self._resync()
+        except VenueRejected as refusal:
+            if refusal.code in codes.KEY_REFUSALS:
+                raise
+            raise VenueUnavailable(refusal.message, next_step=refusal.next_step) from refusal
+
     async def _resync(self) -> None:
         """Say what REST knows. Messages that came meanwhile wait behind it."""
         asked_ms = self._clock.now_ms()
-        orders, positions, balances = await asyncio.gather(
-            self._trading.open_orders(), self._trading.positions(), self._trading.balances()
+        since_ms = (self._synchronized_ms or asked_ms) - OVERLAP_MS
+        orders, positions, balances, ledger = await asyncio.gather(
+            self._trading.open_orders(),
+            self._trading.positions(),
+            self._trading.balances(),
+            self._trading.income(since_ms),
         )
-        since_ms = (asked_ms if self._last_fill_ms is None else self._last_fill_ms) - OVERLAP_MS
-        fills = await self._fills_since(since_ms, orders, positions)
+        symbols = {order.symbol for order in orders} | {one.symbol for one in positions}
+        symbols |= {row.symbol for row in ledger if row.symbol} | self._state.symbols()
+        fills = await self._fills_since(since_ms, symbols)
         closed = await self._fates_of_the_vanished(orders)
-        self._state.replace(orders, positions, balances)
         for fill in fills:
             self._state.note_fill(fill)
-        self._last_fill_ms = max([asked_ms, *(fill.ts_event_ms for fill in fills)])
+        missed_funding = self._state.missed_funding(ledger)
+        self._state.replace(orders, positions, balances)
+        self._synchronized_ms = asked_ms
         self._feed.put(
             AccountSynchronized(
                 orders=orders,
@@ -157,18 +173,11 @@ class AccountStream:
         for report in closed:
             if self._state.accept_order(report) is not None:
                 self._feed.put(report)
+        for paid in missed_funding:
+            self._feed.put(paid)
 
-    async def _fills_since(
-        self,
-        since_ms: int,
-        orders: tuple[OrderReport, ...],
-        positions: tuple[PositionReport, ...],
-    ) -> tuple[FillReport, ...]:
-        """Return our trades of every symbol that may have had one: the ledger names the rest."""
-        ledger = await self._trading.income(since_ms)
-        symbols = {row.symbol for row in ledger if row.symbol}
-        symbols |= {order.symbol for order in orders} | {one.symbol for one in positions}
-        symbols |= self._state.symbols()
+    async def _fills_since(self, since_ms: int, symbols: set[str]) -> tuple[FillReport, ...]:
+        """Return our trades since the last synchronization, of every symbol that had any."""
         found = await asyncio.gather(
             *(self._trading.fills(symbol, since_ms) for symbol in sorted(symbols))
         )
@@ -201,6 +210,12 @@ class AccountStream:
             known = self._accept(update, is_conditional=is_conditional)
             if known is not None:
                 self._feed.put(known)
+            if (
+                isinstance(update, OrderReport)
+                and not is_conditional
+                and self._state.has_unbooked_fill(update)
+            ):
+                self._pipe.rebuild(f"a fill of order {update.order_id} was not told")
 
     def _accept(self, update: UserUpdate, *, is_conditional: bool) -> UserUpdate | None:
         """Return an update as it is to be told, None where it is no news."""
@@ -213,7 +228,6 @@ class AccountStream:
         if isinstance(update, FillReport):
             if not self._state.note_fill(update):
                 return None
-            self._last_fill_ms = max(self._last_fill_ms or 0, update.ts_event_ms)
             return self._names.fill_as_ours(update)
         if isinstance(update, PositionReport | BalanceReport):
             return update if self._state.accept_holding(update) else None

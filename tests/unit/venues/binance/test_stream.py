@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.unit.venues.binance.hasty_time import SteeredTime
+from tests.unit.venues.binance.messages import refusal
 from tests.unit.venues.binance.scripted_binance import (
     CREDENTIALS,
     PATIENCE_S,
@@ -366,3 +367,16 @@ def test_a_steady_stream_gets_no_more_than_the_least() -> None:
     silence = Silence(0.0, least_s=15.0, steady=True)
     silence.heard(100_000.0)
     assert silence.limit_s == 15.0
+
+
+async def test_a_symbol_that_is_not_traded_any_more_does_not_end_the_others(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    venue.on(DEPTH, refusal(-4141, "Symbol is closed."))
+    async with binance.streams.market([BOOK, MARK]) as feed:
+        (lost,) = await until(feed, lambda event: isinstance(event, StreamLost))
+        await venue.connected("market")
+        await venue.say("market", mark(5), "btcusdt@markPrice@1s")
+        await until(feed, lambda event: isinstance(event, MarkChanged))
+    assert isinstance(lost, StreamLost)
+    assert "closed" in lost.reason

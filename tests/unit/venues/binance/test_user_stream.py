@@ -258,6 +258,56 @@ async def test_a_status_that_is_not_known_ends_the_connection_and_is_named(
     assert "HALF_FILLED" in lost.reason
 
 
+async def test_a_fill_that_was_not_told_is_fetched(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    at_rest(venue)
+    venue.on("GET fapi/v1/order", order(status="PARTIALLY_FILLED", executedQty="0.008"))
+    async with binance.streams.account() as feed:
+        await synchronized(feed)
+        await venue.say("private", order_event())
+        # The first fill of 0.004 never came; the second says that 0.008 have filled.
+        await venue.say("private", fill_event(9002, "0.008", "PARTIALLY_FILLED"))
+        lost = (await until(feed, lambda event: isinstance(event, StreamLost)))[-1]
+        await synchronized(feed)
+    assert isinstance(lost, StreamLost)
+    assert "22542179" in lost.reason
+
+
+async def test_funding_that_was_missed_is_told_after_the_next_synchronization(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    at_rest(venue)
+
+    settled_ms = binance.clock.now_ms() // 60_000 * 60_000
+
+    def row(amount: str, number: int) -> dict[str, Any]:
+        return {
+            "symbol": "BTCUSDT",
+            "incomeType": "FUNDING_FEE",
+            "income": amount,
+            "asset": "USDT",
+            "time": settled_ms + 5_000,
+            "tranId": number,
+        }
+
+    told_before = position_event(
+        "0",
+        ts_ms=settled_ms,
+        reason="FUNDING_FEE",
+        B=[{"a": "USDT", "wb": "9", "cw": "9", "bc": "-1.5"}],
+        P=[],
+    )
+    async with binance.streams.account() as feed:
+        await synchronized(feed)
+        await told(venue, feed, told_before)
+        recent = [row("-1.5", 1) | {"symbol": "ETHUSDT"}, row("-2.5", 2)]
+        venue.on("GET fapi/v1/income", recent)
+        await venue.sockets["private"][-1].close()
+        seen = await until(feed, lambda event: isinstance(event, StreamRestored))
+    assert [event.amount for event in seen if isinstance(event, FundingPaid)] == [Decimal("-2.5")]
+
+
 # The key, and silence.
 
 
