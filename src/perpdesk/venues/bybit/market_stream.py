@@ -135,6 +135,8 @@ class MarketState:
             book.snapshot(update_id, bids, asks)
         elif topic in self._books or update_id == 1:
             book = self._books.setdefault(topic, BybitBook())
+            if update_id == book.update_id != 1:
+                return  # It came twice: what it says is in the book already.
             book.delta(update_id, bids, asks)
         else:
             return  # A delta that came before the first snapshot changes nothing.

@@ -24,6 +24,7 @@ from perpdesk.domain.streams import (
     DepthChanged,
     MarkChanged,
     QuoteChanged,
+    StreamEvent,
     StreamKind,
     StreamLost,
     StreamRestored,
@@ -136,6 +137,29 @@ async def test_quote_and_depth_follow_the_raw_messages(
     assert depth.bids == ((Decimal(98), Decimal(3)),)
     assert depth.asks == ((Decimal("100.5"), Decimal(4)), (Decimal(101), Decimal(2)))
     assert (depth.update_id, depth.ts_event_ms) == (8, 7)
+
+
+async def test_delta_that_comes_twice_changes_nothing(
+    venue: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    topic = "orderbook.50.BTCUSDT"
+    delta = book(topic, "delta", 8, [["99", "0"]], [])
+    async with market(venue, bybit, DEPTH) as feed:
+        await venue.push(book(topic, "snapshot", 7, [["99", "1"], ["98", "1"]], [["101", "2"]]))
+        await read(feed)
+        await venue.push(delta, delta, book(topic, "delta", 9, [["97", "5"]], []))
+        last = (await read_until_update(feed, 9))[-1]
+    assert isinstance(last, DepthChanged)
+    assert [float(price) for price, _ in last.bids] == [98, 97]
+    assert venue.connections == 1
+
+
+async def read_until_update(feed: Feed, update_id: int) -> list[StreamEvent]:
+    """Read on until a book's update; those in between may give way to it."""
+    events = await read(feed)
+    while getattr(events[-1], "update_id", update_id) != update_id:
+        events += await read(feed)
+    return events
 
 
 async def test_gap_in_a_book_starts_the_connection_anew(
