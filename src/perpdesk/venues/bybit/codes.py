@@ -165,13 +165,10 @@ DOCUMENTED_REFUSALS: Final = frozenset(
 """Derivatives codes of which the documentation says what they refuse; Bybit's words serve."""
 
 
-def error_of(
-    code: int, message: str, *, changes: bool, asked: str, suggestion: str = ""
-) -> PerpdeskError:
+def error_of(code: int, message: str, *, changes: bool, asked: str) -> PerpdeskError:
     """Return the error that a retCode stands for.
 
     changes: whether the call could have changed something. asked: the call, for the message.
-    suggestion: a next step of the caller's own, such as the nearest known symbol.
     """
     told = f"Bybit answered {asked} with {code}: {message}"
     if code in TRY_LATER:
@@ -186,12 +183,10 @@ def error_of(
         return VenueRejected(
             f"Bybit refused {asked}: {refused.meaning} ({message})",
             code=str(code),
-            next_step=suggestion or refused.advice,
+            next_step=refused.advice,
         )
     if code in DOCUMENTED_REFUSALS:
-        return VenueRejected(
-            f"Bybit refused {asked}: {message}", code=str(code), next_step=suggestion
-        )
+        return VenueRejected(f"Bybit refused {asked}: {message}", code=str(code))
     return unclear(told, changes=changes)
 
 

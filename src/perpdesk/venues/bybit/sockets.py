@@ -70,8 +70,8 @@ class _Raw(WebSocket):  # type: ignore[misc]
     """
 
     def __init__(self, address: SocketAddress, tell: Tell) -> None:
-        self._address = address
-        self._tell = tell
+        self.address = address
+        self.tell = tell
         self._lock = threading.RLock()
         self._over = False
         key = address.credentials
@@ -91,7 +91,7 @@ class _Raw(WebSocket):  # type: ignore[misc]
     def open(self) -> None:
         """Connect; blocks, and raises where it fails or `end` is called meanwhile."""
         try:
-            super()._connect(self._address.url)
+            super()._connect(self.address.url)
         except BaseException:
             self.end()
             raise
@@ -106,7 +106,7 @@ class _Raw(WebSocket):  # type: ignore[misc]
             super().subscribe(*arguments, **options)
 
     def _auth(self) -> None:
-        expires_ms = self._address.now_ms() + AUTH_VALID_MS
+        expires_ms = self.address.now_ms() + AUTH_VALID_MS
         signature = generate_signature(False, self.api_secret, f"GET/realtime{expires_ms}")
         self.ws.send(json.dumps({"op": "auth", "args": [self.api_key, expires_ms, signature]}))
 
@@ -114,7 +114,7 @@ class _Raw(WebSocket):  # type: ignore[misc]
         # Whatever is raised in here would kill the reader thread without a word.
         try:
             with self._lock:
-                self._tell(json.loads(message))
+                self.tell(json.loads(message))
         except Exception as error:
             self._fail(f"a message could not be taken ({type(error).__name__}: {error})")
 
@@ -130,7 +130,7 @@ class _Raw(WebSocket):  # type: ignore[misc]
 
     def _fail(self, reason: str) -> None:
         self.exited = self._over = True
-        self._tell(reason)
+        self.tell(reason)
 
     def end(self) -> None:
         """Close the connection and wait for its threads; blocks."""
@@ -207,7 +207,7 @@ class LiveSocket:
 
     async def prepare(self, raw: _Raw, topics: Sequence[str]) -> None:
         """Connect, authenticate and subscribe. Raises VenueRejected where Bybit refuses."""
-        private = raw._address.channel == "private"
+        private = raw.address.channel == "private"
         requests = _requests(topics, private)
         self._expected = len(requests)
         await self._in_thread(raw.open)
@@ -274,7 +274,7 @@ def _requests(topics: Sequence[str], private: bool) -> list[tuple[str, list[str]
 
 def _subscribe(raw: _Raw, requests: Sequence[tuple[str, list[str]]]) -> None:
     for topic, symbols in requests:
-        raw.subscribe(topic, raw._tell, symbols)
+        raw.subscribe(topic, raw.tell, symbols)
 
 
 def _refused(message: dict[str, Any]) -> VenueRejected:

@@ -151,7 +151,6 @@ class Transport:
         lane: Lane,
         units: int = 1,
         passes: frozenset[int] = frozenset(),
-        suggestion: str = "",
     ) -> Answer:
         """Make a call and return its answer, whose code is 0 or one of `passes`.
 
@@ -178,7 +177,6 @@ class Transport:
             str(answer.body.get("retMsg", "")) + _reasons(answer),
             changes=call.changes,
             asked=call.name,
-            suggestion=suggestion,
         )
 
     async def measure_clock(self) -> int:

@@ -18,7 +18,7 @@ from tests.unit.venues.bybit.scripted_venue import (
 from perpdesk.domain.candles import MINUTE_MS, Timeframe
 from perpdesk.domain.errors import VenueRejected
 from perpdesk.domain.order import Side
-from perpdesk.domain.ports import Feed
+from perpdesk.domain.ports import Feed, Streams
 from perpdesk.domain.streams import (
     CandleUpdated,
     DepthChanged,
@@ -256,6 +256,26 @@ async def test_topic_that_falls_silent_among_others_is_noticed(
         events = await read(feed, 2)
     assert isinstance(events[1], StreamLost)
     assert "orderbook.1.BTCUSDT has been silent" in events[1].reason
+
+
+async def test_aged_connection_is_replaced_without_a_break_and_nothing_comes_twice(
+    venue: ScriptedVenue,
+) -> None:
+    settings = PipeSettings(lifetime_s=0.1, backoff_s=0.02)
+    venue.answer("/v5/market/recent-trade", listing())
+    venue.on_subscribe = lambda topic: [trade("a")]
+    async with connected(venue, pipes=settings) as bybit, market(venue, bybit, TRADES) as feed:
+        async with asyncio.timeout(5):
+            while venue.connections < 3:
+                await asyncio.sleep(0.01)
+        await venue.push(trade("b"))
+        events = await read(feed, 2)
+    assert [getattr(event, "trade_id", event) for event in events] == ["a", "b"]
+
+
+def test_they_are_the_port(bybit: BybitVenue) -> None:
+    port: Streams = bybit.streams
+    assert callable(port.market)
 
 
 async def test_refused_topic_ends_the_feed_with_the_refusal(
