@@ -55,6 +55,7 @@ class DepthTrack:
 
     def take(self, found: DepthDifference) -> None:
         """Take a difference, and tell the book as it stands."""
+        before = self._book.update_id
         try:
             in_step = self._book.difference(
                 found.first, found.last, found.previous, found.bids, found.asks
@@ -62,7 +63,7 @@ class DepthTrack:
         except BookGap as gap:
             self._mend(str(gap))
             return
-        if in_step:
+        if in_step and self._book.update_id != before:
             self._tell(found.ts_event_ms)
 
     def _tell(self, ts_event_ms: int) -> None:

@@ -26,6 +26,7 @@ from perpdesk.venues.binance.background import Background, feeding
 from perpdesk.venues.binance.candle_track import CandleTrack
 from perpdesk.venues.binance.depth_track import DepthTrack
 from perpdesk.venues.binance.history import INTERVALS, BinanceHistory
+from perpdesk.venues.binance.names import Recent
 from perpdesk.venues.binance.rest import BinanceRest, unknown_symbol
 from perpdesk.venues.binance.sockets import market_socket
 from perpdesk.venues.binance.trading import BinanceTrading
@@ -190,6 +191,7 @@ class MarketStream:
         self._name = name
         self._is_live = False
         self._last_ids: dict[str, int] = {}
+        self._trades: Recent[tuple[str, str], bool] = Recent()
         self._watch_s = min(WATCH_S, settings.silence_s / 4)
         now = self._local.monotonic_ms()
         self._silences = {
@@ -280,11 +282,12 @@ class MarketStream:
     def _is_newer(self, stream: str, update: TradeOccurred | QuoteChanged | MarkChanged) -> bool:
         """Tell whether an update is not one that an overlapping connection told before."""
         if isinstance(update, TradeOccurred):
-            number = int(update.trade_id)
-        elif isinstance(update, QuoteChanged):
-            number = update.update_id
-        else:
-            number = update.ts_event_ms
+            trade = (stream, update.trade_id)
+            if trade in self._trades:
+                return False
+            self._trades.put(trade, True)
+            return True
+        number = update.update_id if isinstance(update, QuoteChanged) else update.ts_event_ms
         if number <= self._last_ids.get(stream, -1):
             return False
         self._last_ids[stream] = number

@@ -47,6 +47,7 @@ NAME: Final = "binance/private"
 KEEP_ALIVE_S: Final = 1800.0
 COMPARE_S: Final = 45.0
 SECOND_LOOK_S: Final = 2.0
+FILL_GRACE_S: Final = 1.0
 OVERLAP_MS: Final = 60_000
 QUIET_S: Final = 48 * 3600.0
 """A user stream owes no message at all: the comparison judges it, not the clock."""
@@ -215,7 +216,13 @@ class AccountStream:
                 and not is_conditional
                 and self._state.has_unbooked_fill(update)
             ):
-                self._pipe.rebuild(f"a fill of order {update.order_id} was not told")
+                self._background.start(self._await_fill(update))
+
+    async def _await_fill(self, report: OrderReport) -> None:
+        """Build the stream anew where a fill that an order speaks of does not come."""
+        await self._local.sleep(FILL_GRACE_S)
+        if self._state.has_unbooked_fill(report):
+            self._pipe.rebuild(f"a fill of order {report.order_id} was not told")
 
     def _accept(self, update: UserUpdate, *, is_conditional: bool) -> UserUpdate | None:
         """Return an update as it is to be told, None where it is no news."""

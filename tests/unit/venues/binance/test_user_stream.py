@@ -259,11 +259,11 @@ async def test_a_status_that_is_not_known_ends_the_connection_and_is_named(
 
 
 async def test_a_fill_that_was_not_told_is_fetched(
-    venue: ScriptedBinance, binance: BinanceVenue
+    venue: ScriptedBinance, hasty: BinanceVenue
 ) -> None:
     at_rest(venue)
     venue.on("GET fapi/v1/order", order(status="PARTIALLY_FILLED", executedQty="0.008"))
-    async with binance.streams.account() as feed:
+    async with hasty.streams.account() as feed:
         await synchronized(feed)
         await venue.say("private", order_event())
         # The first fill of 0.004 never came; the second says that 0.008 have filled.
