@@ -178,6 +178,7 @@ class DayStatistics:
 def ticker_row(market: Market, day: DayStatistics) -> dict[str, str]:
     """Return the fields that REST and stream share."""
     open_interest = market.open_interest(market.now_ms // 1000 * 1000)
+    market.book.refresh()
     bid, ask = market.book.best_bid, market.book.best_ask
     return {
         "symbol": market.symbol,

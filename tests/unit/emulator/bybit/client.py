@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 from tests.unit.emulator.builders import world_of
+from yarl import URL
 
 from perpdesk.domain.candles import Venue
 from perpdesk.emulator.bybit.door import BybitDoor
@@ -94,7 +95,7 @@ class Client:
         }
         url = f"http://{self.address}/v5/{path}" + (f"?{query}" if query and not body else "")
         async with self.session.request(
-            method, url, data=body or None, headers=headers
+            method, URL(url, encoded=True), data=body or None, headers=headers
         ) as response:
             self.headers = response.headers
             assert response.status == 200, await response.text()
