@@ -159,11 +159,7 @@ class Pipe:
     async def _until_due(self, current: _Connection) -> None:
         """Wait until the connection breaks or has reached its age."""
         left_s = (current.rotate_from - self._local.monotonic_ms()) / 1000
-        timer = asyncio.ensure_future(self._local.sleep(max(0.0, left_s)))
-        try:
-            await asyncio.wait({current.broken, timer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
+        await self._until(current.broken, max(0.0, left_s))
 
     async def _rotate(self, current: _Connection) -> _Connection:
         """Put a fresh connection in the place of an aged one; return the one to go on with."""
@@ -221,6 +217,15 @@ class Pipe:
         wait_s = min(settings.backoff_max_s, settings.backoff_s * 2.0 ** min(self._failures, 30))
         self._failures += 1
         return wait_s * (0.5 + 0.5 * settings.jitter())
+
+    async def _until(self, event: asyncio.Future[None], seconds: float) -> None:
+        """Wait for something that has not happened yet, at most so long."""
+        timer = asyncio.ensure_future(self._local.sleep(seconds))
+        waited_for = {timer} if event.done() else {timer, event}
+        try:
+            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
 
     # One connection.
 
@@ -301,7 +306,7 @@ class Pipe:
                 due = ready_by
             now = self._local.monotonic_ms()
             if now < due:
-                await self._local.sleep((due - now) / 1000)
+                await self._until(connection.opened, (due - now) / 1000)
             elif due < silent_at or not connection.opened.done():
                 connection.fail(f"not connected and resynced within {settings.resync_s:g} s")
             else:

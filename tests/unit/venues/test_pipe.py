@@ -40,6 +40,7 @@ class Bench:
         self.story: list[str] = []
         self.deliver_fails_on: dict[Any, Exception] = {}
         self.rebuild_on: Any = None
+        self.connect_takes_s = 0.0
         settings.setdefault("jitter", lambda: 1.0)
         self.pipe = Pipe(
             "market",
@@ -67,6 +68,8 @@ class Bench:
     async def connect(self) -> AsyncIterator[FakeSocket]:
         if self.refusals:
             raise self.refusals.pop(0)
+        if self.connect_takes_s:
+            await self.local.sleep(self.connect_takes_s)
         socket = FakeSocket()
         self.sockets.append(socket)
         try:
@@ -140,6 +143,17 @@ async def test_a_silent_connection_is_taken_for_dead() -> None:
         assert bench.story[-1] == "lost: silent for 15 s"
         await bench.local.advance(1)
         assert bench.story[-2:] == ["resync", "restored"]
+
+
+async def test_silence_is_noticed_however_long_the_connection_took_to_open() -> None:
+    bench = Bench(silence_s=15, resync_s=120)
+    bench.connect_takes_s = 1.0
+    async with bench:
+        await bench.local.advance(1.1)
+        await bench.local.advance(14.8)
+        assert bench.story == ["resync"]
+        await bench.local.advance(0.3)
+        assert bench.story == ["resync", "lost: silent for 15 s"]
 
 
 async def test_waits_double_up_to_the_longest_and_one_outage_is_told_once() -> None:
