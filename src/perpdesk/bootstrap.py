@@ -4,9 +4,12 @@ It reads the settings and hands each room what it needs: stores, books, registri
 clock, the feed, the venue and the confirmation policy of a session.
 """
 
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -14,7 +17,8 @@ from urllib.parse import urlsplit
 from perpdesk.backtest.catalog import BacktestCatalog
 from perpdesk.backtest.runner import BacktestRunner
 from perpdesk.backtest.service import BacktestService
-from perpdesk.domain.candles import Venue
+from perpdesk.domain.candles import DAY_MS, DataKind, Timeframe, Venue
+from perpdesk.domain.errors import DataRefused, UsageRefused
 from perpdesk.marketdata.candle_store import CandleStore
 from perpdesk.marketdata.instruments import InstrumentBook
 from perpdesk.marketdata.series import RECORDED
@@ -22,6 +26,9 @@ from perpdesk.settings import Settings
 from perpdesk.strategies.registry import StrategyRegistry
 
 if TYPE_CHECKING:
+    from perpdesk.emulator.server import Door
+    from perpdesk.emulator.tape import Tape
+    from perpdesk.emulator.world import World
     from perpdesk.marketdata.backfill_report import SeriesProgress
     from perpdesk.marketdata.history import History
     from perpdesk.marketdata.reference import ReferenceKeeper
@@ -151,3 +158,149 @@ def _overrides(settings: Settings, venue: Venue) -> tuple[str | None, str | None
     if settings.exchange.value == venue.value:
         rest, stream = rest or settings.rest_url, stream or settings.ws_url
     return rest, stream
+
+
+# The emulator.
+
+_FUTURE_DAYS = 30
+"""How long a made market goes on beyond the time at which play begins."""
+
+
+def emulated_world(
+    *,
+    venues: Sequence[Venue],
+    symbols: Sequence[str] | None,
+    replay: Path | None,
+    seed: int,
+    start: str | None,
+    history_days: int,
+    speed: float,
+    capital: Decimal,
+    bad_weather: float,
+) -> "World":
+    """Return a world to serve: recorded where `replay` names a data folder, else made from a seed.
+
+    start: UTC, a date or a time; see the command's help. bad_weather: faults at random, as a
+    multiple of the usual rates. Raises DataRefused and UsageRefused.
+    """
+    from perpdesk.emulator.faults import USUAL_RATES, Schedule
+    from perpdesk.emulator.world import World
+
+    moment = None if start is None else _moment(start)
+    if replay is not None:
+        tapes: Mapping[Venue, Sequence[Tape]]
+        tapes = {venue: _recorded_tapes(replay, venue, symbols) for venue in venues}
+        tapes = {venue: found for venue, found in tapes.items() if found}
+        if not tapes:
+            raise DataRefused(
+                f"{replay} holds no candles of {' or '.join(venues)}",
+                next_step="Name a data folder: one that holds candles/.",
+            )
+        first = max(int(tape.candles.ts_ms[0]) for found in tapes.values() for tape in found)
+        start_ms = first + DAY_MS if moment is None else moment
+    else:
+        start_ms = time.time_ns() // 1_000_000 if moment is None else moment
+        tapes = _made_tapes(venues, symbols, seed, start_ms, history_days)
+    ends = min(tape.end_ms for found in tapes.values() for tape in found)
+    if start_ms >= ends:
+        raise UsageRefused(
+            f"the market ends at {datetime.fromtimestamp(ends / 1000, UTC):%Y-%m-%d %H:%M} UTC, "
+            "before play would begin",
+            next_step="Give an earlier --start.",
+        )
+    schedule = None
+    if bad_weather:
+        rates = {kind: rate * bad_weather for kind, rate in USUAL_RATES.items()}
+        schedule = Schedule(per_hour=rates, seed=seed)
+    world = World(tapes, start_ms=start_ms, speed=speed, seed=seed, schedule=schedule)
+    world.open_demo_accounts(capital)
+    return world
+
+
+def emulator_doors(world: "World") -> "list[Door]":
+    """Return a door for each venue of the world."""
+    from perpdesk.emulator.binance.door import BinanceDoor
+    from perpdesk.emulator.bybit.door import BybitDoor
+
+    doors: dict[Venue, type[BinanceDoor] | type[BybitDoor]] = {
+        Venue.BINANCE: BinanceDoor,
+        Venue.BYBIT: BybitDoor,
+    }
+    return [doors[venue](world) for venue in world.venues]
+
+
+def _made_tapes(
+    venues: Sequence[Venue],
+    symbols: Sequence[str] | None,
+    seed: int,
+    start_ms: int,
+    history_days: int,
+) -> "Mapping[Venue, Sequence[Tape]]":
+    from perpdesk.emulator.tape import Tape
+    from perpdesk.marketdata.sample import SYMBOLS, generate_market
+
+    book = InstrumentBook.load(None)
+    first_ms = (start_ms // DAY_MS - history_days) * DAY_MS
+    tapes: dict[Venue, list[Tape]] = {}
+    for venue in venues:
+        market = generate_market(
+            seed,
+            symbols=symbols or SYMBOLS,
+            start_ms=first_ms,
+            days=history_days + _FUTURE_DAYS,
+            timeframe=Timeframe.parse("1m"),
+            venue=venue,
+        )
+        tapes[venue] = [
+            Tape(
+                instrument=book.as_of(venue, symbol, start_ms),
+                candles=series.candles,
+                mark=series.mark,
+                funding=series.funding,
+            )
+            for symbol, series in market.items()
+        ]
+    return tapes
+
+
+def _recorded_tapes(folder: Path, venue: Venue, symbols: Sequence[str] | None) -> "list[Tape]":
+    from perpdesk.emulator.tape import Tape, minutes_of
+
+    store, book = candle_store(folder), InstrumentBook.load(folder)
+    stored = [one for one in store.series() if one.venue is venue]
+    found = sorted({one.symbol for one in stored if one.kind is DataKind.CANDLES})
+    missing = sorted(set(symbols or ()) - set(found))
+    if missing and found:
+        raise UsageRefused(
+            f"{folder} holds no candles of {missing[0]} on {venue}",
+            next_step=f"Choose among {', '.join(found)}.",
+        )
+    tapes = []
+    for symbol in found if symbols is None else [name for name in symbols if name in found]:
+        finest = store.timeframes(venue, symbol)[0]
+        candles = store.candles(venue, symbol, finest)
+        marks = store.timeframes(venue, symbol, DataKind.MARK)
+        has_funding = store.has(venue, symbol, DataKind.FUNDING)
+        tapes.append(
+            Tape(
+                instrument=book.as_of(venue, symbol, int(candles.ts_ms[-1])),
+                candles=minutes_of(candles),
+                mark=store.mark_candles(venue, symbol, marks[0]) if marks else None,
+                funding=store.funding(venue, symbol) if has_funding else None,
+            )
+        )
+    return tapes
+
+
+def _moment(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageRefused(
+            f"{text!r} is no date", next_step="Write it as 2024-01-31 or 2024-01-31T12:00Z."
+        ) from None
+    if moment.tzinfo is None:
+        if moment.time() != datetime.min.time():
+            raise UsageRefused(f"{text!r} has no time zone", next_step="Add a Z for UTC.")
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000)

@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from perpdesk.emulator.binance.door import BinanceDoor
-from perpdesk.emulator.bybit.door import BybitDoor
 from pydantic import SecretStr
 from tests.unit.emulator.builders import NOON_MS, tapes_of, world_of
 
@@ -17,6 +15,8 @@ from perpdesk.domain.candles import Venue
 from perpdesk.domain.events import BarClosed, BarsClosed
 from perpdesk.domain.ports import Feed, Streams, TradingVenue
 from perpdesk.domain.streams import StreamEvent
+from perpdesk.emulator.binance.door import BinanceDoor
+from perpdesk.emulator.bybit.door import BybitDoor
 from perpdesk.emulator.market import Market
 from perpdesk.emulator.server import Door, serving
 from perpdesk.emulator.world import DEMO_KEY, DEMO_SECRET, World
@@ -46,7 +46,7 @@ class Bench:
     now_ms: Callable[[], int]
     world: World | None = None
     adapter: Any = None
-    numbers: dict[str, int] = field(default_factory=dict)
+    measure_clock: Callable[[], Awaitable[Any]] | None = None
 
     @property
     def price(self) -> Decimal:
@@ -56,14 +56,18 @@ class Bench:
     async def pass_time(self, ms: int) -> None:
         """Let the market live on, and what it causes arrive."""
         self.move(ms)
+        if self.measure_clock is not None:
+            await self.measure_clock()
         await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
-async def emulated(name: str, world: World | None = None) -> AsyncIterator[Bench]:
+async def emulated(
+    name: str, world: World | None = None, *, start_ms: int = NOON_MS
+) -> AsyncIterator[Bench]:
     """Yield an adapter connected to an emulator of its own, which stands still until moved."""
     venue = Venue(name)
-    world = world or world_of(venue)
+    world = world or world_of(venue, start_ms=start_ms)
     door: Door = BinanceDoor(world) if venue is Venue.BINANCE else BybitDoor(world)
     markets = world.venues[venue].markets
     rules = {symbol: market.instrument for symbol, market in markets.items()}
@@ -89,15 +93,18 @@ async def emulated(name: str, world: World | None = None) -> AsyncIterator[Bench
                 now_ms=lambda: world.now_ms,
                 world=world,
                 adapter=adapter,
+                measure_clock=adapter.rest.measure_clock
+                if venue is Venue.BINANCE
+                else adapter.measure_clock,
             )
         finally:
             await adapter.close()
 
 
 @asynccontextmanager
-async def simulated() -> AsyncIterator[Bench]:
+async def simulated(*, start_ms: int = NOON_MS) -> AsyncIterator[Bench]:
     """Yield the simulated exchange behind the port, fed with one market a second at a time."""
-    market = Market(tapes_of(Venue.BINANCE, [SYMBOL])[0], NOON_MS)
+    market = Market(tapes_of(Venue.BINANCE, [SYMBOL])[0], start_ms)
     settings = ExchangeSettings(
         initial_capital=Decimal(10_000), leverage=Decimal(20), margin_mode=MarginMode.CROSS
     )
@@ -130,9 +137,13 @@ async def simulated() -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
-async def bench_of(name: str) -> AsyncIterator[Bench]:
-    """Yield the bench of a name in `VENUES`."""
-    async with simulated() if name == "simulated" else emulated(name) as bench:
+async def bench_of(name: str, *, start_ms: int = NOON_MS) -> AsyncIterator[Bench]:
+    """Yield the bench of a name in `VENUES`. start_ms: virtual time at which it stands."""
+    async with (
+        simulated(start_ms=start_ms)
+        if name == "simulated"
+        else emulated(name, start_ms=start_ms) as bench
+    ):
         yield bench
 
 

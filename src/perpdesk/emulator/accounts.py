@@ -180,6 +180,7 @@ class Account:
             volume=self._volume(market.symbol),
         )
         self._apply(self.exchange.process(bar))
+        self.exchange.journal.ts_ms = now_ms  # The moment takes no time of the world's.
         self.exchange.symbols[market.symbol].last_price = market.last_price
 
     def force_liquidation(self, symbol: str, *, now_ms: int) -> None:
