@@ -1,6 +1,6 @@
 # Needs Python >= 3.11 and make; everything else is installed into .venv from hash-locked files.
 #
-#   make demo    a made-up market, a backtest on it, and its report
+#   make demo    an exchange to bring along, a backtest on its market, and its report
 #   make test    everything that must hold before a change is taken
 #   make help    the other targets
 
@@ -22,12 +22,9 @@ DEV := $(VENV)/.dev-installed
 # demo: adjust here
 
 DEMO_DIR := data/demo
-DEMO_MARKET := --days 120 --seed 7
-DEMO_RUN := --venue binance --symbol BTCUSDT --strategy smc --timeframe 1h
 
-demo: $(RUNTIME) ## write a small seeded market, run a backtest on it, print its summary and report
-	DATA_DIR=$(DEMO_DIR) $(BIN)/perpdesk data sample $(DEMO_MARKET)
-	DATA_DIR=$(DEMO_DIR) $(BIN)/perpdesk backtest run $(DEMO_RUN)
+demo: $(RUNTIME) ## start the emulator, download from it, run a backtest, print its summary and report
+	tools/demo $(BIN) $(DEMO_DIR)
 
 # what must hold
 
