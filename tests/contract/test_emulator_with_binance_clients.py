@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote trade on the emulator: python-binance and ccxt, REST and streams."""
+"""Clients that nobody here wrote trade on the emulator: python-binance and ccxt."""
 
 import asyncio
 import warnings
@@ -11,16 +11,18 @@ from typing import Any
 import ccxt.async_support
 import ccxt.pro
 import pytest
+from tests.unit.emulator.builders import NOON_MS, world_of
+
 from perpdesk.domain.candles import HOUR_MS, Venue
 from perpdesk.emulator.binance.door import BinanceDoor
 from perpdesk.emulator.server import serving
 from perpdesk.emulator.world import DEMO_KEY, DEMO_SECRET, World
-from tests.unit.emulator.builders import NOON_MS, world_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the SDK imports what websockets has deprecated
     from binance import AsyncClient, BinanceSocketManager
     from binance.exceptions import BinanceAPIException
+    from binance.ws.reconnecting_websocket import ReconnectingWebsocket
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SYMBOL, UNIFIED = "BTCUSDT", "BTC/USDT:USDT"
@@ -31,6 +33,12 @@ PATIENCE_S = 10
 class Venue_:
     world: World
     address: str
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK closes a socket only after it has waited this long for a message."""
+    monkeypatch.setattr(ReconnectingWebsocket, "TIMEOUT", 0.2)
 
 
 @pytest.fixture

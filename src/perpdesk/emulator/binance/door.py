@@ -5,6 +5,7 @@ are fed at each step of the world by streams.py (market) and user_stream.py (acc
 and stream messages are written by *_rows.py and user_events.py.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import parse_qsl
@@ -37,20 +38,30 @@ LARGEST_MESSAGE: Final = 4 * 1024 * 1024
 
 
 class BinanceDoor:
-    """Implements `server.Door`. weight_limit: request weight a minute before 429."""
+    """Implements `server.Door`. weight_limit: request weight a minute before 429.
+
+    ping_s: how often sockets are pinged. wall: the wall's clock, in seconds since the epoch.
+    """
 
     def __init__(
-        self, world: World, *, weight_limit: int = WEIGHT_LIMIT, ping_s: float = PING_S
+        self,
+        world: World,
+        *,
+        weight_limit: int = WEIGHT_LIMIT,
+        ping_s: float = PING_S,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._world = world
         self._ping_s = ping_s
         self._weight_limit = weight_limit
         self._venue = world.venues[Venue.BINANCE]
-        self._gate = Gate(world)
+        self._gate = Gate(world, wall)
         self._trades = TradeRest(world)
         self._streams = MarketStreams(self._venue.markets, world.faults)
         self._users = UserStreams(world, self._streams.put_liquidation)
-        self._dispatcher = Dispatcher(world, self._gate, Limits(weight_limit), self._endpoints())
+        self._dispatcher = Dispatcher(
+            world, self._gate, Limits(weight_limit, wall), self._endpoints()
+        )
         self._ws_api = WsApi(self._dispatcher)
         self._sockets: set[ClientSocket] = set()
         self._venue.listeners.append(self._on_step)

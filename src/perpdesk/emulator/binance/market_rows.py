@@ -282,12 +282,13 @@ def symbol_row(market: Market) -> dict[str, object]:
         "liquidationFee": fixed(rules.liquidation_fee_rate, 6),
         "marketTakeBound": "0.05",
         "maxMoveOrderLimit": 10_000,
+        "permissionSets": ["GRID", "COPY"],
         "filters": [
             {
                 "filterType": "PRICE_FILTER",
-                "minPrice": fixed(tick, 0),
+                "minPrice": fixed(tick, places_of(tick)),
                 "maxPrice": fixed(tick * 10_000_000, 0),
-                "tickSize": fixed(tick, 0),
+                "tickSize": fixed(tick, places_of(tick)),
             },
             _lot("LOT_SIZE", rules, rules.max_limit_quantity),
             _lot("MARKET_LOT_SIZE", rules, rules.max_market_quantity),
@@ -308,9 +309,9 @@ def symbol_row(market: Market) -> dict[str, object]:
 def _lot(kind: str, rules: Instrument, most: Decimal) -> dict[str, object]:
     return {
         "filterType": kind,
-        "minQty": fixed(rules.min_quantity, 0),
+        "minQty": fixed(rules.min_quantity, places_of(rules.step_size)),
         "maxQty": plain(most),
-        "stepSize": fixed(rules.step_size, 0),
+        "stepSize": fixed(rules.step_size, places_of(rules.step_size)),
     }
 
 
