@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from perpdesk.domain.candles import Candles, DataKind, Timeframe
-from perpdesk.domain.errors import VenueUnavailable
+from perpdesk.domain.errors import VenueRejected, VenueUnavailable
 from perpdesk.domain.streams import CandleUpdated
 from perpdesk.venues.binance.history import BinanceHistory
 from perpdesk.venues.clock import VenueClock
@@ -92,7 +92,7 @@ class CandleTrack:
         """Deliver the candles before one that came too early, then let it pass."""
         tries = 0
         while self._next_ms is not None and self._next_ms < newer_ms:
-            with suppress(VenueUnavailable):
+            with suppress(VenueUnavailable, VenueRejected):
                 await self._deliver_missed(newer_ms)
                 tries += 1
             if self._next_ms < newer_ms:
@@ -105,7 +105,7 @@ class CandleTrack:
 
     async def _close_by_clock(self, now_ms: int) -> None:
         before = self._next_ms
-        with suppress(VenueUnavailable):
+        with suppress(VenueUnavailable, VenueRejected):
             await self._deliver_missed(self.timeframe.floor(now_ms))
         if self._next_ms == before:
             self._ask_again_ms = now_ms + self._wait_ms

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from perpdesk.domain.errors import VenueUnavailable
+from perpdesk.domain.errors import VenueRejected, VenueUnavailable
 from perpdesk.domain.streams import DepthChanged, StreamEvent, StreamLost, StreamRestored
 from perpdesk.venues.binance.rest import BinanceRest, understand
 from perpdesk.venues.binance.wire_market import DepthDifference, depth_snapshot
@@ -14,6 +14,7 @@ from perpdesk.venues.rate_limit import Lane
 SNAPSHOT_LEVELS: Final = 1000
 SNAPSHOT_WEIGHT: Final = 20
 RETRY_S: Final = 0.5
+LONGEST_RETRY_S: Final = 60.0
 
 
 class DepthTrack:
@@ -89,12 +90,14 @@ class DepthTrack:
         self._start(self._rebuild())
 
     async def _rebuild(self) -> None:
+        wait_s = RETRY_S
         while True:
             try:
                 await self._take_snapshot()
                 break
-            except (BookGap, VenueUnavailable):
-                await self._clock.local.sleep(RETRY_S)
+            except (BookGap, VenueUnavailable, VenueRejected):
+                await self._clock.local.sleep(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_RETRY_S)
         self._mending = False
         self._put(StreamRestored(stream=self.stream, ts_init_ms=self._clock.now_ms()))
 

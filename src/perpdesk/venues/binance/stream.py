@@ -131,7 +131,9 @@ class BinanceStreams:
 class Silence:
     """How long a stream may say nothing: thrice its usual gap, within bounds.
 
-    A quiet symbol earns patience by being quiet; a busy one loses it again by speaking.
+    A quiet symbol earns patience by being quiet, a busy one loses it again by speaking; and where a
+    new connection brought nothing either, as of a symbol that is not traded any more, the next is
+    made later. steady: the venue owes a message every second, whatever the market does.
     """
 
     def __init__(self, now_ms: float, *, least_s: float, steady: bool) -> None:
@@ -139,18 +141,29 @@ class Silence:
         self._least_s = least_s
         self._steady = steady
         self._usual_s = 0.0
+        self._in_vain = 0
+
+    def begin(self, now_ms: float) -> None:
+        """Note a new connection."""
+        self.heard_ms = now_ms
 
     def heard(self, now_ms: float) -> None:
-        """Note a message, or a connection that begins anew."""
+        """Note a message."""
         self._usual_s = max((now_ms - self.heard_ms) / 1000, self._usual_s * GAP_MEMORY)
         self.heard_ms = now_ms
+        self._in_vain = 0
+
+    def gave_up(self, now_ms: float) -> None:
+        """Note that the connection was given up for its silence."""
+        self.heard_ms = now_ms
+        self._in_vain += 1
 
     @property
     def limit_s(self) -> float:
         """Return after how many seconds the stream counts as stale."""
-        if self._steady:
-            return self._least_s
-        return max(self._least_s, min(LONGEST_SILENCE_S, USUAL_GAPS * self._usual_s))
+        usual_s = 0.0 if self._steady else USUAL_GAPS * self._usual_s
+        patience_s = max(self._least_s, usual_s) * USUAL_GAPS**self._in_vain
+        return max(self._least_s, min(LONGEST_SILENCE_S, patience_s))
 
 
 class MarketStream:
@@ -257,7 +270,7 @@ class MarketStream:
             elif isinstance(outcome, BaseException):
                 raise outcome
         for silence in self._silences.values():
-            silence.heard(self._local.monotonic_ms())
+            silence.begin(self._local.monotonic_ms())
         self._is_live = True
 
     def _deliver(self, message: Any) -> None:
@@ -303,7 +316,7 @@ class MarketStream:
             for name, silence in self._silences.items():
                 silent_s = (now - silence.heard_ms) / 1000
                 if silent_s > silence.limit_s:
-                    silence.heard(now)
+                    silence.gave_up(now)
                     self._pipe.rebuild(f"{name} has been silent for {silent_s:.0f} s")
                     break
             for candles in self._candles.values():

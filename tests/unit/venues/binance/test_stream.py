@@ -369,6 +369,17 @@ def test_a_steady_stream_gets_no_more_than_the_least() -> None:
     assert silence.limit_s == 15.0
 
 
+def test_a_stream_that_new_connections_do_not_wake_is_left_alone_for_longer_each_time() -> None:
+    silence = Silence(0.0, least_s=15.0, steady=True)
+    limits = []
+    for _ in range(4):
+        silence.gave_up(0.0)
+        limits.append(silence.limit_s)
+    assert limits == [45.0, 135.0, 300.0, 300.0]
+    silence.heard(1_000.0)
+    assert silence.limit_s == 15.0
+
+
 async def test_a_symbol_that_is_not_traded_any_more_does_not_end_the_others(
     venue: ScriptedBinance, binance: BinanceVenue
 ) -> None:
