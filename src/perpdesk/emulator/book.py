@@ -42,6 +42,7 @@ class Book:
         self.ts_ms = 0
         self.listeners: list[Callable[[BookChange], None]] = []
         self._bid_ticks = 0
+        self._drawn = (-1, -1)
 
     def move(self, last: Decimal, taker_side: Side, ts_ms: int) -> None:
         """Let the book follow the last trade: a buyer took the best ask, a seller the best bid."""
@@ -54,6 +55,10 @@ class Book:
     def refresh(self, ts_ms: int | None = None) -> None:
         """Bring the levels up to date and tell the listeners what changed."""
         self.ts_ms = self.ts_ms if ts_ms is None else ts_ms
+        drawn = (self._bid_ticks, self.ts_ms // _EPOCH_MS)
+        if drawn == self._drawn:
+            return
+        self._drawn = drawn
         bids = self._side(range(self._bid_ticks, max(0, self._bid_ticks - LEVELS), -1))
         asks = self._side(range(self._bid_ticks + 1, self._bid_ticks + 1 + LEVELS))
         changed_bids, changed_asks = _changes(self.bids, bids), _changes(self.asks, asks)
