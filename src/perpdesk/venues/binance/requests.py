@@ -44,6 +44,11 @@ def check_form(request: OrderRequest, *, now_ms: int) -> None:
             "an order that closes the position has no quantity of its own",
             next_step="Leave the quantity out.",
         )
+    if request.time_in_force is TimeInForce.GTD and not request.type.is_limit:
+        raise Denied(
+            f"a {request.type} order cannot be given a time to expire on Binance",
+            next_step="Use GTC and cancel it, or a limit type.",
+        )
     if request.time_in_force is TimeInForce.GTD:
         least_ms = now_ms + GTD_LEAST_MS
         if request.expire_ms is None or request.expire_ms < least_ms:

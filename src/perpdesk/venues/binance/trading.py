@@ -321,18 +321,21 @@ class BinanceTrading(BinanceAccount):
             self._read("openAlgoOrders", which, weight=weight),
             self._read("openOrders", which, weight=weight),
         )
-        found: dict[tuple[str, ClientOrderId], OrderReport] = {}
-        for rows, conditional in ((waiting, True), (working, False)):
-            for report in understand(
-                lambda many, conditional=conditional: [  # type: ignore[misc]
-                    self._read_report(one, conditional=conditional) for one in many
-                ],
-                rows,
-                what="open orders",
-                changes=False,
-            ):
-                found[report.symbol, report.client_order_id] = report
+        reports = (
+            *self._read_reports(waiting, conditional=True),
+            *self._read_reports(working, conditional=False),
+        )
+        # What a triggered order became replaces it, under the same id.
+        found = {(report.symbol, report.client_order_id): report for report in reports}
         return tuple(report for report in found.values() if not report.status.is_closed)
+
+    def _read_reports(self, rows: Any, *, conditional: bool) -> list[OrderReport]:
+        return understand(
+            lambda many: [self._read_report(one, conditional=conditional) for one in many],
+            rows,
+            what="open orders",
+            changes=False,
+        )
 
     async def _find_regular(
         self, symbol: str, client_order_id: ClientOrderId

@@ -95,6 +95,7 @@ def test_a_gtd_order_carries_the_time_it_expires() -> None:
     "request_",
     [
         limit_order(time_in_force=TimeInForce.GTD, expire_ms=T_MS + 599_999),
+        stop_order(time_in_force=TimeInForce.GTD, expire_ms=T_MS + 3_600_000),
         limit_order("x" * 37),
         limit_order("a b"),
         limit_order(close_position=True, quantity=None),
