@@ -300,6 +300,20 @@ def test_leverage_brackets_are_no_message_of_binance_but_hold_its_own_rows(fixtu
     assert {"bracket", "cum", "notionalCap"} <= wrapped["BTC/USDT:USDT"][0]["info"].keys()
 
 
+def test_there_is_no_folder_or_log_that_nothing_here_reads(fixtures: Path) -> None:
+    known = {"examples/rest", "examples/ws", "examples/wsapi", "rest/recorded"}
+    others = {
+        str(path.relative_to(fixtures))
+        for path in fixtures.rglob("*")
+        if path.is_file() and str(path.parent.relative_to(fixtures)) not in known
+    }
+    assert others == {
+        "rest/leverage-brackets-20241024.json",
+        "ws/usdm-4symbols-20210722.log.gz",
+        "ws/usdm-btcusdt-20240808.log.gz",
+    }
+
+
 # What the examples say, by hand.
 
 
