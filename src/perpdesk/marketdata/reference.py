@@ -119,6 +119,9 @@ def _said(venue: Venue, answers: Sequence[ReferenceAnswer], observed_ms: int) ->
         "source": ", ".join(dict.fromkeys(answer.name for answer in answers)),
     }
     for answer in answers:
+        if answer.name == "fundingInfo" and answer.answer == []:
+            said.setdefault("funding_intervals", {})  # every symbol settles at the default
+            continue
         one = document_of(
             answer.answer,
             answer.observed_ms,

@@ -161,6 +161,16 @@ async def test_only_what_changed_is_stored_under_the_new_date(
     assert blz.funding_interval_ms == 8 * HOUR_MS
 
 
+async def test_funding_info_without_a_symbol_puts_all_at_the_default(
+    tmp_path: Path, source: FakeReference
+) -> None:
+    await ReferenceKeeper(tmp_path, source).refresh()
+    source.observed_ms += DAY_MS
+    source.answers["fundingInfo"] = []
+    kept = await ReferenceKeeper(tmp_path, source).refresh()
+    assert dict(kept.changed) == {"funding_intervals": ("BLZUSDT",)}
+
+
 async def test_a_change_on_the_same_day_joins_the_document_of_the_day(
     tmp_path: Path, source: FakeReference
 ) -> None:
