@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from perpdesk.domain.account import MarginMode
-from perpdesk.domain.candles import DAY_MS, Venue
+from perpdesk.domain.candles import DAY_MS
 from perpdesk.domain.numbers import ZERO
 from perpdesk.emulator.accounts import Refused
 from perpdesk.emulator.bybit import errors
@@ -115,7 +115,6 @@ class AccountRest:
         except Refused as refused:
             reasons = [{"reasonCode": "3400000", "reasonMsg": refused.reason}]
             raise BybitError(errors.MARGIN_MODE_FAILED, result={"reasons": reasons}) from refused
-        self._note(call, {"mode": word})
         return {"reasons": []}
 
     def _demo_money(self, call: Call) -> dict[str, Any]:
@@ -130,7 +129,6 @@ class AccountRest:
                 raise parameter(f"USDT up to {_MOST_DEMO_MONEY} may be asked for")
             call.trader.account.deposit(sign * amount, now_ms=self.world.now_ms)
             call.trader.touch(next(iter(call.trader.account.markets)))
-            self._note(call, {"amount": str(sign * amount)})
         return {}
 
     def _key(self, call: Call) -> dict[str, Any]:
@@ -177,11 +175,6 @@ class AccountRest:
             "kycLevel": "LEVEL_DEFAULT",
             "kycRegion": "",
         }
-
-    def _note(self, call: Call, facts: dict[str, str]) -> None:
-        account_id = call.trader.account.account_id
-        facts = {"path": call.path} | facts
-        self.world.note(Venue.BYBIT, account_id, "request accepted", facts)
 
 
 def _moment(ts_ms: int) -> str:

@@ -13,7 +13,7 @@ from perpdesk.emulator.bybit.trader import Trader
 class Call:
     """One request. ext: goes into retExtInfo. granted: how many elements the limit lets through.
 
-    words: retMsg of success.
+    words: retMsg of success. is_noted: whether the journal has it, order by order.
     """
 
     path: str
@@ -23,6 +23,7 @@ class Call:
     ext: dict[str, Any] = field(default_factory=dict)
     granted: int = 1
     words: str = "OK"
+    is_noted: bool = False
 
     @property
     def trader(self) -> Trader:

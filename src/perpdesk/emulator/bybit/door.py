@@ -110,15 +110,18 @@ class BybitDoor:
                 return web.Response(status=403, text=_TOO_FREQUENT)
             body = await request.read() if endpoint.method == "POST" else b""
             headers: dict[str, str] = {}
+            call = Call(path=endpoint.path, params={})
             try:
-                call = self._let_in(endpoint, request, body, headers)
+                self._let_in(endpoint, call, request, body, headers)
                 result = endpoint.handle(call)
                 self.traders.attach()
             except BybitError as error:
+                self._note(endpoint, call, error)
                 answer = envelope(
                     error.result, now_ms=self.gate.server_ms, code=error.code, words=error.words
                 )
             else:
+                self._note(endpoint, call)
                 answer = envelope(
                     result, now_ms=self.gate.server_ms, words=call.words, ext=call.ext
                 )
@@ -127,20 +130,24 @@ class BybitDoor:
         return handler
 
     def _let_in(
-        self, endpoint: Endpoint, request: web.Request, body: bytes, headers: dict[str, str]
-    ) -> Call:
-        """Return the call that a request makes; `headers` gets the rate headers."""
-        call = Call(path=endpoint.path, params={})
+        self,
+        endpoint: Endpoint,
+        call: Call,
+        request: web.Request,
+        body: bytes,
+        headers: dict[str, str],
+    ) -> None:
+        """Fill in the call that a request makes; `headers` gets the rate headers."""
         if endpoint.pool is None:
             call.params = dict(request.query)
-            return call
+            return
         query = request.raw_path.partition("?")[2]
         payload = body.decode(errors="replace") if endpoint.method == "POST" else query
         key, account = self.gate.of_request(request.headers, payload, request.remote or "")
         call.key, call.account = key, self.traders.of(account)
+        call.params = _body(body) if endpoint.method == "POST" else dict(request.query)
         if endpoint.changes and not key.can_trade:
             raise BybitError(errors.PERMISSION)
-        call.params = _body(body) if endpoint.method == "POST" else dict(request.query)
         stamp = int(request.headers["X-BAPI-TIMESTAMP"])
         self._client_ahead_ms = stamp - wall_ms()
         asked = call.params.get("request")
@@ -149,7 +156,17 @@ class BybitDoor:
         headers |= standing.headers(stamp)
         if not call.granted:
             raise BybitError(errors.RATE)
-        return call
+
+    def _note(self, endpoint: Endpoint, call: Call, error: BybitError | None = None) -> None:
+        """Write down a request that changes something, unless its orders are written down."""
+        if not endpoint.changes or call.account is None or call.is_noted:
+            return
+        facts = {name: str(value) for name, value in call.params.items() if name != "category"}
+        facts |= {"path": call.path, "client_id": facts.pop("orderLinkId", "")}
+        if error is not None:
+            facts |= {"code": str(error.code), "reason": error.words}
+        what = "request accepted" if error is None else "request refused"
+        self.world.note(self.venue, call.account.account.account_id, what, facts)
 
     # Trouble.
 

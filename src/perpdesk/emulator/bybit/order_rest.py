@@ -167,6 +167,7 @@ class OrderRest:
         record: OrderRecord | None = None,
         error: BybitError | None = None,
     ) -> None:
+        call.is_noted = True
         facts = {
             "path": call.path,
             "client_id": str(params.get("orderLinkId", "")),
@@ -213,7 +214,7 @@ class OrderRest:
         if hidden and self.world.faults.take(FaultKind.NOT_FOUND, Venue.BYBIT, call.path):
             found = []
         records, cursor = page(found, params, limit_of(params, default, 50))
-        rows = [order_row(record, trader.position_of(record.symbol)) for record in records]
+        rows = [trader.order(record) for record in records]
         return {"list": rows, "nextPageCursor": cursor, "category": "linear"}
 
     def _executions(self, call: Call) -> dict[str, Any]:

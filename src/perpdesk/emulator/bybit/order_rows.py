@@ -152,11 +152,9 @@ def order_row(record: OrderRecord, position: Decimal) -> dict[str, Any]:
     }
 
 
-def stream_order_row(record: OrderRecord, position: Decimal, realized: Decimal) -> dict[str, Any]:
-    """Return an order as the stream shows it. realized: quote, of what it closed."""
-    row = order_row(record, position)
-    row |= {"category": "linear", "feeCurrency": "USDT", "closedPnl": amount(realized)}
-    return row
+def stream_order_row(row: dict[str, Any], realized: Decimal) -> dict[str, Any]:
+    """Return an order's row as the stream shows it. realized: quote, of what it closed."""
+    return row | {"category": "linear", "feeCurrency": "USDT", "closedPnl": amount(realized)}
 
 
 def _direction(record: OrderRecord) -> int:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from perpdesk.domain.account import MarginMode
-from perpdesk.domain.candles import Venue
 from perpdesk.domain.venue_reports import PositionMode
 from perpdesk.emulator.accounts import Refused
 from perpdesk.emulator.bybit import errors
@@ -79,7 +78,6 @@ class PositionRest:
             if refused.code == "110090":
                 raise BybitError(errors.LEVERAGE_RISK, refused.reason) from refused
             raise of_refusal(refused) from refused
-        self._note(call, market.symbol)
         return {}
 
     def _switch_mode(self, call: Call) -> dict[str, Any]:
@@ -97,7 +95,6 @@ class PositionRest:
         if trader.account.open_orders():
             raise BybitError(errors.HAS_ORDERS)
         trader.account.position_mode = wanted
-        self._note(call, str(call.params.get("symbol", "")))
         return {}
 
     def _trading_stop(self, call: Call) -> dict[str, Any]:
@@ -106,7 +103,6 @@ class PositionRest:
         # Documented as required, yet clients leave it out, and zero is what that means.
         check_position_index(call.params, call.trader)
         set_trading_stop(self.world, call.trader, symbol, call.params, call.path)
-        self._note(call, symbol)
         return {}
 
     def _add_margin(self, call: Call) -> dict[str, Any]:
@@ -119,7 +115,6 @@ class PositionRest:
             trader.account.add_margin(symbol, margin, now_ms=self.world.now_ms)
         except Refused as refused:
             raise of_refusal(refused) from refused
-        self._note(call, symbol)
         return _as_changed(trader, symbol)
 
     def _set_auto_add_margin(self, call: Call) -> dict[str, Any]:
@@ -131,7 +126,6 @@ class PositionRest:
         if trader.account.exchange.symbols[symbol].margin_mode is not MarginMode.ISOLATED:
             raise parameter("auto-add-margin is for isolated margin only")
         (trader.auto_add.add if wanted else trader.auto_add.discard)(symbol)
-        self._note(call, symbol)
         return {}
 
     def _closed(self, call: Call) -> dict[str, Any]:
@@ -145,15 +139,6 @@ class PositionRest:
         ]
         rows, cursor = page(found, params, limit_of(params, 50, 100))
         return {"nextPageCursor": cursor, "category": "linear", "list": rows}
-
-    def _note(self, call: Call, symbol: str) -> None:
-        facts = {"path": call.path, "symbol": symbol}
-        facts |= {
-            name: str(value)
-            for name, value in call.params.items()
-            if name not in ("category", "symbol")
-        }
-        self.world.note(Venue.BYBIT, call.trader.account.account_id, "request accepted", facts)
 
 
 def _as_changed(trader: Trader, symbol: str) -> dict[str, Any]:

@@ -175,11 +175,12 @@ class PrivateStream:
             self._sessions[account_id] -= 1
             if not self._sessions[account_id] and trader.dcp_window_s:
                 loop = asyncio.get_running_loop()
-                loop.call_later(trader.dcp_window_s, self._cancel_unless_back, trader)
+                loop.call_later(trader.dcp_window_s, self.cancel_unless_back, trader)
 
         socket.on_close.append(leave)
 
-    def _cancel_unless_back(self, trader: Trader) -> None:
+    def cancel_unless_back(self, trader: Trader) -> None:
+        """Cancel what is open, unless somebody listens again or the switch was disarmed."""
         account = trader.account
         if self._sessions[account.account_id] or not trader.dcp_window_s:
             return

@@ -22,11 +22,12 @@ from perpdesk.emulator.bybit.account_rows import (
     wallet_row,
 )
 from perpdesk.emulator.bybit.closed_trades import ClosedTrade, PositionBook, trade_of
-from perpdesk.emulator.bybit.messages import order_id_of
+from perpdesk.emulator.bybit.messages import number, order_id_of
 from perpdesk.emulator.bybit.order_rows import (
     FAST_KEYS,
     execution_row,
     funding_row,
+    order_row,
     stream_order_row,
 )
 from perpdesk.emulator.records import AccountChange, FillRecord, OrderRecord
@@ -126,9 +127,7 @@ class Trader:
     def _tell_order(self, record: OrderRecord, changed: dict[str, str] | None = None) -> None:
         if self.is_watched("order"):
             trade = self.closed.get(record.order_id)
-            row = stream_order_row(
-                record, self.position_of(record.symbol), ZERO if trade is None else trade.pnl
-            )
+            row = stream_order_row(self.order(record), ZERO if trade is None else trade.pnl)
             self.outbox.rows.append(("order", row | (changed or {})))
         self.touch(record.symbol)
 
@@ -172,6 +171,16 @@ class Trader:
     def position_of(self, symbol: str) -> Decimal:
         """Return the signed base quantity held."""
         return self.account.exchange.symbols[symbol].signed_quantity
+
+    def order(self, record: OrderRecord) -> dict[str, Any]:
+        """Return the row of an order; a trailing stop shows where it stands now."""
+        state = self.account.exchange.symbols[record.symbol]
+        row = order_row(record, state.signed_quantity)
+        working = state.orders.get(record.request.client_order_id)
+        if working is not None and working.is_trailing:
+            level = working.trigger_level(state.instrument.tick_size)
+            row["triggerPrice"] = "" if level is None else number(level)
+        return row
 
     def stop_of(self, symbol: str, kind: str) -> OrderRecord | None:
         """Return the open stop of a kind that the position bears."""

@@ -65,10 +65,11 @@ class Socket:
 
 
 class Client:
-    def __init__(self, session: aiohttp.ClientSession, address: str, world: World) -> None:
+    def __init__(self, session: aiohttp.ClientSession, address: str, door: BybitDoor) -> None:
         self.session = session
         self.address = address
-        self.world = world
+        self.door = door
+        self.world = door.world
         self.key, self.secret = DEMO_KEY, DEMO_SECRET
         self.headers: Mapping[str, str] = {}
 
@@ -157,8 +158,9 @@ class Client:
 @asynccontextmanager
 async def opened(world: World | None = None, limits: Limits = MANY) -> AsyncIterator[Client]:
     world = world or world_of(Venue.BYBIT)
+    door = BybitDoor(world, limits)
     async with (
-        serving(world, [BybitDoor(world, limits)], port=0) as address,
+        serving(world, [door], port=0) as address,
         aiohttp.ClientSession() as session,
     ):
-        yield Client(session, address, world)
+        yield Client(session, address, door)

@@ -3,10 +3,12 @@
 from decimal import Decimal
 
 import pytest
+from tests.unit.emulator.builders import world_of
 from tests.unit.emulator.bybit.client import Client, opened
 
-from perpdesk.domain.candles import HOUR_MS, MINUTE_MS
+from perpdesk.domain.candles import HOUR_MS, MINUTE_MS, Venue
 from perpdesk.emulator.faults import Fault, FaultKind
+from perpdesk.marketdata.sample import START_MS
 
 BTC = {"symbol": "BTCUSDT"}
 
@@ -363,3 +365,109 @@ async def test_the_journal_knows_what_was_asked_and_what_came_of_it() -> None:
             if entry.what.startswith("request")
         ]
         assert noted == [("request accepted", "j1", None), ("request refused", "j1", "110072")]
+
+
+async def test_a_trigger_can_be_moved_but_not_to_the_wrong_side() -> None:
+    async with opened() as client:
+        level = {"triggerPrice": client.price(-5), "triggerDirection": 2, "orderLinkId": "c1"}
+        await client.order("Sell", "0.01", **level)
+        moved = {**BTC, "orderLinkId": "c1", "triggerPrice": client.price(-4)}
+        assert code_of(await client.post("order/amend", **moved)) == 0
+        (row,) = await client.rows("order/realtime", **BTC)
+        assert row["triggerPrice"] == moved["triggerPrice"]
+        moved["triggerPrice"] = client.price(4)
+        assert code_of(await client.post("order/amend", **moved)) == 110093
+
+
+async def test_stops_that_come_with_an_order_can_be_amended_and_taken_off() -> None:
+    async with opened() as client:
+        await client.order(
+            "Buy", "0.01", price=client.price(-1), stopLoss=client.price(-3), orderLinkId="a1"
+        )
+        high = client.price(3)
+        changed = {**BTC, "orderLinkId": "a1", "takeProfit": high, "stopLoss": "0"}
+        assert code_of(await client.post("order/amend", **changed)) == 0
+        (row,) = await client.rows("order/realtime", **BTC)
+        assert (row["takeProfit"], row["stopLoss"]) == (high, "")
+        assert code_of(await client.post("order/amend", **BTC, orderLinkId="a1")) == 10001
+
+
+async def test_an_amendment_that_is_not_legal_leaves_the_order_as_it_is() -> None:
+    async with opened() as client:
+        price = client.price(-1)
+        await client.order("Buy", "0.01", price=price, orderLinkId="a1")
+        for changed, code in (({"price": "40000.05"}, 10001), ({"qty": "20"}, 110007)):
+            answer = await client.post("order/amend", **BTC, orderLinkId="a1", **changed)
+            assert code_of(answer) == code
+        (row,) = await client.rows("order/realtime", **BTC)
+        assert (row["price"], row["qty"]) == (price, "0.01")
+
+
+async def test_an_order_amended_through_the_market_fills_as_taker() -> None:
+    async with opened() as client:
+        await client.order("Buy", "0.01", price=client.price(-1), orderLinkId="a1")
+        await client.post("order/amend", **BTC, orderLinkId="a1", price=client.price(0.5))
+        assert (await history(client, "a1"))["orderStatus"] == "Filled"
+
+
+async def test_a_resting_order_fills_as_maker_when_the_market_comes() -> None:
+    async with opened() as client:
+        price = client.price(-0.1)
+        await client.order("Buy", "0.01", price=price, orderLinkId="a1")
+        await until_status(client, "Filled")
+        (fill,) = await client.rows("execution/list", **BTC)
+        assert (fill["isMaker"], fill["execPrice"], fill["feeRate"]) == (True, price, "0.0002")
+
+
+async def test_one_order_can_fill_in_parts() -> None:
+    async with opened() as client, client.private("order") as socket:
+        await client.order("Buy", "0.01", price=client.price(-0.1), orderLinkId="a1")
+        client.world.faults.arm(Fault(kind=FaultKind.PARTIAL_FILLS, value=0.4))
+        (record,) = client.world.venues[Venue.BYBIT].accounts.by_id["demo"].open_orders()
+        while not record.filled:
+            client.world.advance(1_000)
+        part = await socket.row("order", orderStatus="PartiallyFilled")
+        assert Decimal(part["cumExecQty"]) + Decimal(part["leavesQty"]) == Decimal("0.01")
+        await client.post("order/cancel", **BTC, orderLinkId="a1")
+        row = await history(client, "a1")
+        assert (row["orderStatus"], row["cumExecQty"]) == ("Cancelled", part["cumExecQty"])
+
+
+async def test_hedge_mode_is_shown_but_not_traded() -> None:
+    async with opened() as client:
+        await client.post("position/switch-mode", coin="USDT", mode=3)
+        for index in (0, 1, 2):
+            assert code_of(await client.order("Buy", "0.01", positionIdx=index)) == 10001
+
+
+async def test_an_order_can_be_asked_for_by_the_ids_it_has_and_by_no_others() -> None:
+    async with opened() as client:
+        placed = await client.order("Buy", "0.01", price=client.price(-1), orderLinkId="a1")
+        order_id = placed["result"]["orderId"]
+        both = {"orderId": order_id, "orderLinkId": "another"}
+        assert len(await client.rows("order/realtime", **BTC, **both)) == 1
+        assert await client.rows("order/realtime", **BTC, orderLinkId="a2") == []
+        assert await client.rows("order/realtime", symbol="ETHUSDT", orderId=order_id) == []
+        assert code_of(await client.get("order/realtime", symbol="NOPE")) == 10001
+        assert code_of(await client.post("order/cancel", **BTC, orderId="nonsense")) == 110001
+
+
+async def test_canceled_orders_without_a_fill_are_forgotten_after_a_day() -> None:
+    async with opened(world_of(Venue.BYBIT, start_ms=START_MS + HOUR_MS)) as client:
+        await client.order("Buy", "0.01", orderLinkId="filled")
+        await client.order("Buy", "0.01", price=client.price(-5), orderLinkId="canceled")
+        await client.post("order/cancel", **BTC, orderLinkId="canceled")
+        client.world.advance(23 * HOUR_MS)
+        assert len(await client.rows("order/history", **BTC)) == 2
+        client.world.advance(2 * HOUR_MS)
+        (row,) = await client.rows("order/history", **BTC)
+        assert row["orderLinkId"] == "filled"
+
+
+async def test_five_hundred_active_orders_are_the_most() -> None:
+    async with opened() as client:
+        order = {**BTC, "side": "Buy", "orderType": "Limit", "qty": "0.001"}
+        order["price"] = client.price(-1)
+        for _ in range(25):
+            await client.post("order/create-batch", request=[order] * 20)
+        assert code_of(await client.post("order/create", **order)) == 110020

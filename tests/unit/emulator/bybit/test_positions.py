@@ -314,3 +314,93 @@ async def test_demo_money_is_usdt_and_bounded() -> None:
         for asked in ({"coin": "BTC", "amountStr": "1"}, {"coin": "USDT", "amountStr": "x"}):
             answer = await client.post("account/demo-apply-money", utaDemoApplyMoney=[asked])
             assert answer["retCode"] == 10001
+
+
+async def test_a_stop_that_comes_too_late_closes_at_once() -> None:
+    async with opened() as client:
+        # The market has passed the level before the order fills: below the stop of a long.
+        price = client.price(-0.2)
+        await client.order("Buy", "0.01", price=price, stopLoss=str(float(price) - 0.5))
+        for _ in range(12 * 60):
+            client.world.advance(MINUTE_MS)
+            if not await client.rows("order/realtime", **BTC):
+                break
+        assert (await client.position())["size"] == "0"
+        closed, _ = await client.rows("execution/list", **BTC)
+        assert closed["createType"] == "CreateByStopLoss"
+
+
+async def test_a_trailing_stop_shows_where_it_stands_and_can_be_replaced() -> None:
+    async with opened() as client:
+        await client.order("Sell", "0.01")
+        assert await stop(client, trailingStop="500", tpslMode="Full") == 0
+        client.world.advance(1_000)
+        (row,) = await client.rows("order/realtime", **BTC)
+        assert (row["stopOrderType"], row["side"]) == ("TrailingStop", "Buy")
+        (ticker,) = await client.rows("market/tickers", **BTC)
+        assert D(row["triggerPrice"]) == pytest.approx(D(ticker["lastPrice"]) + 500, abs=D("20"))
+        assert await stop(client, trailingStop="700") == 0
+        (row,) = await client.rows("order/realtime", **BTC)
+        assert (await client.position())["trailingStop"] == "700"
+        assert await stop(client, trailingStop="0") == 0
+        assert await client.rows("order/realtime", **BTC) == []
+
+
+async def test_a_partial_stop_may_rest_at_a_price_and_twenty_are_the_most() -> None:
+    async with opened() as client:
+        await client.order("Buy", "0.03")
+        asked = {"tpslMode": "Partial", "stopLoss": client.price(-2), "slSize": "0.001"}
+        limit = client.price(-3)
+        assert await stop(client, **asked, slLimitPrice=limit) == 0
+        (row,) = await client.rows("order/realtime", **BTC)
+        assert (row["orderType"], row["price"]) == ("Limit", limit)
+        codes = [await stop(client, **asked) for _ in range(20)]
+        assert codes == [0] * 19 + [110061]
+
+
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        ("position/trading-stop", {"tpslMode": "Half", "stopLoss": "1"}),
+        ("position/trading-stop", {"stopLoss": "1000", "slTriggerBy": "Moon"}),
+        ("position/switch-mode", {"mode": 1}),
+        ("position/add-margin", {}),
+        ("position/set-auto-add-margin", {"autoAddMargin": 2}),
+        ("position/set-auto-add-margin", {"autoAddMargin": 1}),
+        ("account/set-margin-mode", {"setMarginMode": "MARGIN"}),
+    ],
+)
+async def test_wrong_settings_are_refused(path: str, params: dict[str, Any]) -> None:
+    async with opened() as client:
+        await client.order("Buy", "0.01")
+        assert (await client.post(path, **BTC, **params))["retCode"] == 10001
+
+
+async def test_margin_cannot_be_added_to_a_cross_position() -> None:
+    async with opened() as client:
+        await client.order("Buy", "0.01")
+        answer = await client.post("position/add-margin", **BTC, margin="10")
+        assert answer["retCode"] == 110024
+
+
+async def test_other_categories_hold_nothing() -> None:
+    async with opened() as client:
+        answer = await client.get("position/list", category="inverse")
+        assert (answer["retCode"], answer["result"]["list"]) == (0, [])
+        answer = await client.get("position/list", category="spot")
+        assert answer["retCode"] == 10001
+
+
+async def test_the_journal_knows_every_change_that_was_asked_for() -> None:
+    async with opened() as client:
+        setting = {**BTC, "buyLeverage": "5", "sellLeverage": "5"}
+        for _ in range(2):
+            await client.post("position/set-leverage", **setting)
+        await client.get("position/list", **BTC)
+        noted = [
+            (entry.what, entry.facts["path"], entry.facts.get("code"))
+            for entry in client.world.journal
+            if entry.what.startswith("request")
+        ]
+        path = "/v5/position/set-leverage"
+        assert noted == [("request accepted", path, None), ("request refused", path, "110043")]

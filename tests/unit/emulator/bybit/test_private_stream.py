@@ -166,3 +166,18 @@ async def test_disconnected_cancel_all_waits_for_its_window() -> None:
         assert (answer["retCode"], answer["retMsg"]) == (0, "success")
         info = (await client.get("account/info"))["result"]
         assert (info["dcpStatus"], info["timeWindow"]) == ("ON", 10)
+
+
+async def test_when_the_last_socket_has_gone_for_too_long_everything_is_canceled() -> None:
+    async with opened() as client:
+        door = client.door
+        (trader,) = door.traders.by_id.values()
+        async with client.private("order"):
+            await client.order("Buy", "0.01", price=client.price(-1))
+            trader.dcp_window_s = 1
+            # Somebody still listens: nothing happens.
+            door.private.cancel_unless_back(trader)
+            assert len(await client.rows("order/realtime", **BTC)) == 1
+        await asyncio.sleep(0.01)
+        door.private.cancel_unless_back(trader)
+        assert await client.rows("order/realtime", **BTC) == []
