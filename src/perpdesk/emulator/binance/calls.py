@@ -42,11 +42,11 @@ class Params:
         return value
 
     def integer(self, name: str) -> int | None:
-        """Return a whole number, None where it is missing."""
+        """Return a whole number, None where it is missing. None of them may be negative."""
         value = self.optional(name)
         if value is None:
             return None
-        if not re.fullmatch(r"-?\d{1,18}", value):
+        if not re.fullmatch(r"\d{1,18}", value):
             raise ApiError(-1102, name)
         return int(value)
 

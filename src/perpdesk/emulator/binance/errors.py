@@ -44,6 +44,7 @@ MESSAGES: Final[Mapping[int, str]] = {
     -2022: "ReduceOnly Order is rejected.",
     -2025: "Reach max open order limit.",
     -2027: "Exceeded the maximum allowable position at current leverage.",
+    -4002: "Price greater than max price.",
     -4003: "Quantity less than or equal to zero.",
     -4004: "Quantity less than min quantity.",
     -4005: "Quantity greater than max quantity.",

@@ -7,6 +7,7 @@ from perpdesk.domain.candles import DAY_MS, HOUR_MS, DataKind, Timeframe
 from perpdesk.emulator.binance import market_rows as rows
 from perpdesk.emulator.binance.calls import Call, Endpoint, Params, Security, Weight, by_symbol
 from perpdesk.emulator.binance.errors import ApiError
+from perpdesk.emulator.binance.exchange_info import exchange_info
 from perpdesk.emulator.binance.words import INTERVALS, fixed, price, quantity
 from perpdesk.emulator.market import Market, MarketTrade, Row
 
@@ -78,7 +79,7 @@ class MarketRest:
         return {"serverTime": self._tell_time()}
 
     def _exchange_info(self, call: Call) -> object:
-        return rows.exchange_info(call.venue.markets, call.now_ms, self._weight_limit)
+        return exchange_info(call.venue.markets, call.now_ms, self._weight_limit)
 
     # Candles.
 
@@ -282,6 +283,8 @@ def candles(call: Call, market: Market, timeframe: Timeframe, kind: DataKind) ->
     if start_ms is None:
         found = market.rows(timeframe, kind, end_ms - limit * length_ms, end_ms)
         return [row for row in found if row.ts_ms <= end_ms][-limit:]
+    if start_ms > end_ms:
+        return []
     first_ms = max(start_ms, timeframe.floor(int(market.tape.candles.ts_ms[0])))
     found = market.rows(timeframe, kind, first_ms, min(end_ms, first_ms + limit * length_ms))
     return [row for row in found if start_ms <= row.ts_ms <= end_ms][:limit]

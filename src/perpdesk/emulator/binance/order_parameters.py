@@ -23,6 +23,7 @@ from perpdesk.emulator.binance.words import (
     CONDITIONAL,
     ORDER_TYPES,
     TIMES_IN_FORCE,
+    highest_price,
     places_of,
     price_precision,
 )
@@ -205,6 +206,8 @@ def _price(params: Params, name: str, rules: Instrument) -> Decimal | None:
         raise ApiError(-1130, name)
     if places_of(price.normalize()) > price_precision(rules):
         raise ApiError(-1111)
+    if price > highest_price(rules):
+        raise ApiError(-4002)
     return price
 
 

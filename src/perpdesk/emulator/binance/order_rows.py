@@ -5,7 +5,7 @@ from typing import Final
 
 from perpdesk.domain.instrument import Instrument
 from perpdesk.domain.numbers import ZERO, plain
-from perpdesk.domain.order import Liquidity, OrderStatus, OrderType, Side, WorkingPrice
+from perpdesk.domain.order import Liquidity, OrderType, Side, WorkingPrice
 from perpdesk.emulator.binance.words import (
     amount,
     cut,
@@ -120,13 +120,8 @@ def as_accepted(row: dict[str, object], rules: Instrument) -> dict[str, object]:
 
 def algo_status(record: OrderRecord) -> str:
     """Return where a conditional order stands."""
-    match record.status:
-        case OrderStatus.REJECTED:
-            return "REJECTED"
-        case OrderStatus.CANCELED | OrderStatus.EXPIRED if not has_child(record):
-            return record.status.value
-        case OrderStatus.FILLED | OrderStatus.CANCELED | OrderStatus.EXPIRED:
-            return "FINISHED"
+    if record.status.is_closed:
+        return "FINISHED" if has_child(record) else record.status.value
     return "NEW" if record.is_waiting else "TRIGGERED"
 
 

@@ -5,7 +5,8 @@ from typing import Final
 
 import orjson
 
-from perpdesk.emulator.binance.feeds import PUBLIC, Feed, ForceFeed, feed_of
+from perpdesk.emulator.binance.feed import PUBLIC, Feed
+from perpdesk.emulator.binance.feeds import ForceFeed, feed_of
 from perpdesk.emulator.binance.market_rows import DayTickers
 from perpdesk.emulator.faults import Faults
 from perpdesk.emulator.market import Market, MarketStep

@@ -246,16 +246,14 @@ class _Watch:
     def _ended(self, record: OrderRecord, ts_ms: int) -> None:
         """An order works no more. What was refused before anybody heard of it is not told."""
         self._unborn.pop(record.order_id, None)
-        status = record.status.value
-        if not record.is_algo:
-            if record.order_id in self._account.orders:
-                execution = "EXPIRED" if record.status is OrderStatus.REJECTED else status
-                self._order(record, execution, ts_ms, status=execution)
-        elif has_child(record):
-            self._order(record, status, ts_ms)
+        if record.order_id not in self._account.orders:
+            return
+        if record.is_algo and not has_child(record):
+            self._algo(record, record.status.value, ts_ms)
+            return
+        self._order(record, status_name(record.status), ts_ms)
+        if record.is_algo:
             self._algo(record, "FINISHED", ts_ms)
-        elif record.order_id in self._account.orders:
-            self._algo(record, status, ts_ms)
 
     def _filled(self, fill: FillRecord) -> None:
         record, symbol = fill.order, fill.order.symbol

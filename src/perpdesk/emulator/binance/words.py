@@ -43,10 +43,14 @@ def working_type_name(kind: OrderType) -> str:
 
 
 def status_name(status: OrderStatus) -> str:
-    """Return the venue's name of a normal order's status."""
+    """Return the venue's name of a normal order's status.
+
+    An order that the account cannot carry when it comes to trade has expired in the venue's words;
+    one that is refused at the door has no status.
+    """
     if status in (OrderStatus.SUBMITTED, OrderStatus.ACCEPTED, OrderStatus.TRIGGERED):
         return "NEW"
-    return status.value
+    return "EXPIRED" if status is OrderStatus.REJECTED else status.value
 
 
 # Numbers.
@@ -96,6 +100,11 @@ def quantity(value: Decimal, instrument: Instrument) -> str:
 def price_precision(instrument: Instrument) -> int:
     """Return the digits a price is shown with: at least two, which may be finer than the tick."""
     return max(2, places_of(instrument.tick_size))
+
+
+def highest_price(instrument: Instrument) -> Decimal:
+    """Return the price filter's upper end, which no real market comes near."""
+    return instrument.tick_size * 10_000_000
 
 
 def number(value: Decimal) -> int | float:

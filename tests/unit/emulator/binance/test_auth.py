@@ -1,3 +1,4 @@
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -193,3 +194,12 @@ async def test_time_is_virtual() -> None:
         door.world.advance(90_000)
         assert await door.public("/fapi/v1/time") == {"serverTime": NOON_MS + 90_000}
         assert await door.public("/api/v3/time") == {"serverTime": NOON_MS + 90_000}
+
+
+async def test_a_client_that_measured_once_goes_on_while_time_runs_at_sixty_times() -> None:
+    async with door_open(speed=60.0) as door:
+        told = (await door.public("/fapi/v1/time"))["serverTime"]
+        await asyncio.sleep(0.15)  # nine virtual seconds: more than the window
+        now = (await door.public("/fapi/v1/time"))["serverTime"]
+        assert now - told > 5_000
+        assert (await door.ask("GET", "/fapi/v3/balance", timestamp=told)).status == 200

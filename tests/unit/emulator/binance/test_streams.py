@@ -1,12 +1,15 @@
 import itertools
 from typing import Any
 
+import aiohttp
 import pytest
-from tests.unit.emulator.binance.loopback import SYMBOL, Loopback, door_open
+from tests.unit.emulator.binance.loopback import SYMBOL, Loopback, door_open, modern_world
 from tests.unit.emulator.builders import NOON_MS
 
 from perpdesk.domain.candles import MINUTE_MS
+from perpdesk.emulator.binance.door import BinanceDoor
 from perpdesk.emulator.faults import Fault, FaultKind
+from perpdesk.emulator.server import serving
 
 
 def klines(messages: list[Any]) -> list[dict[str, Any]]:
@@ -246,3 +249,13 @@ async def test_maintenance_cuts_sockets_and_keeps_them_out(door: Loopback) -> No
         assert (await heard.ws.receive(timeout=5)).data is None
     answer = await door.send("GET", "/fapi/v1/ping")
     assert (answer.status, answer.body["msg"]) == (503, "Service Unavailable.")
+
+
+async def test_the_venue_pings() -> None:
+    world = modern_world(start_ms=NOON_MS, step_ms=1_000, speed=0)
+    async with (
+        serving(world, [BinanceDoor(world, ping_s=0.02)], port=0) as address,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"ws://{address}/market/ws", autoping=False) as ws,
+    ):
+        assert (await ws.receive(timeout=5)).type is aiohttp.WSMsgType.PING
