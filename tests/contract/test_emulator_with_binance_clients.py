@@ -20,7 +20,7 @@ from perpdesk.emulator.world import DEMO_KEY, DEMO_SECRET, World
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the SDK imports what websockets has deprecated
-    from binance import AsyncClient, BinanceSocketManager
+    from binance import AsyncClient, BinanceSocketManager, Client
     from binance.exceptions import BinanceAPIException
     from binance.ws.reconnecting_websocket import ReconnectingWebsocket
 
@@ -351,3 +351,63 @@ async def test_ccxt_watches_its_account(venue: Venue_) -> None:
         assert trades[-1]["amount"] == 0.01
         assert balance["USDT"]["total"] <= 10_000
         assert positions[-1]["contracts"] == 0.01
+
+
+async def test_ccxt_orders_by_the_websocket_api(venue: Venue_) -> None:
+    async with ccxt_client(venue, ccxt.pro) as client:
+        await client.load_markets()
+        last = (await client.fetch_ticker(UNIFIED))["last"]
+        price = float(client.price_to_precision(UNIFIED, last * 0.97))
+        order = await client.create_order_ws(UNIFIED, "limit", "buy", 0.01, price)
+        assert order["symbol"] == UNIFIED
+        edited = await client.edit_order_ws(order["id"], UNIFIED, "limit", "buy", 0.02, price)
+        assert edited["amount"] == 0.02
+        gone = await client.cancel_order_ws(order["id"], UNIFIED)
+        assert gone["status"] == "canceled"
+        assert (await client.fetch_balance_ws())["USDT"]["total"] == 10_000
+
+
+async def test_the_blocking_sdk_works_in_a_thread(venue: Venue_) -> None:
+    rest = f"http://{venue.address}"
+    urls = {
+        "API_URL": rest + "/api",
+        "FUTURES_URL": rest + "/fapi",
+        "FUTURES_DATA_URL": rest + "/futures/data",
+    }
+
+    def trade() -> tuple[Any, Any]:
+        # The SDK takes the thread's event loop, or makes one that it never closes.
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        client = type("LoopClient", (Client,), urls)(DEMO_KEY, DEMO_SECRET)
+        try:
+            order = client.futures_create_order(
+                symbol=SYMBOL,
+                side="BUY",
+                type="MARKET",
+                quantity="0.010",
+                newOrderRespType="RESULT",
+            )
+            return order, client.response.headers["X-MBX-ORDER-COUNT-1M"]
+        finally:
+            client.session.close()
+            loop.close()
+
+    order, counted = await asyncio.to_thread(trade)
+    assert (order["status"], counted) == ("FILLED", "1")
+
+
+async def test_ids_that_are_percent_encoded_on_the_wire_are_taken(venue: Venue_) -> None:
+    async with raw_client(venue) as client:
+        order = await client.futures_create_order(
+            symbol=SYMBOL,
+            side="BUY",
+            type="MARKET",
+            quantity="0.010",
+            newClientOrderId="desk:a/b.c",
+        )
+        assert order["clientOrderId"] == "desk:a/b.c"
+        batch = await client.futures_place_batch_order(
+            batchOrders=[{"symbol": SYMBOL, "side": "SELL", "type": "MARKET", "quantity": "0.010"}]
+        )
+        assert batch[0]["status"] == "NEW"
