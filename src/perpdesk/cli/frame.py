@@ -78,6 +78,7 @@ def emit(data: object, *, json_output: bool, human: Callable[[], None]) -> None:
     if json_output:
         stdout = _DOCUMENT.get() or sys.stdout
         stdout.write(json.dumps(jsonable(data), indent=2, allow_nan=False) + "\n")
+        stdout.flush()  # a command that goes on may be read through a pipe
     else:
         human()
 
