@@ -227,7 +227,7 @@ def _trade_row(
     record, value = fill.order, fill.quantity * fill.price
     return _row(income, cash) | {
         "side": side_word(fill.side),
-        "orderLinkId": link_id_of(record.client_id),
+        "orderLinkId": link_id_of(record),
         "orderId": order_id_of(record.order_id),
         "fee": amount(fill.fee),
         "change": amount(realized - fill.fee),

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from perpdesk.emulator.accounts import ApiKey
+from perpdesk.emulator.bybit.errors import parameter
 from perpdesk.emulator.bybit.rates import Pool
 from perpdesk.emulator.bybit.trader import Trader
 
@@ -30,6 +31,23 @@ class Call:
         """Return whose call it is: of signed endpoints alone."""
         assert self.account is not None, f"{self.path} is not signed"
         return self.account
+
+
+NESTED: Final = ("request", "utaDemoApplyMoney")
+"""Parameters that hold lists of objects; everything else is flat."""
+
+
+def checked(params: object) -> dict[str, Any]:
+    """Return parameters as an endpoint may rely on them. Raises BybitError."""
+    if not isinstance(params, dict):
+        raise parameter("a request is a JSON object")
+    for name, value in params.items():
+        if name in NESTED and isinstance(value, list):
+            for each in value:
+                checked(each)
+        elif isinstance(value, list | dict):
+            raise parameter(f"{name} invalid")
+    return params
 
 
 Handler = Callable[[Call], dict[str, Any]]

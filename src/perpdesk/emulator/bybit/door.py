@@ -14,7 +14,7 @@ from perpdesk.domain.candles import Venue
 from perpdesk.emulator.bybit import errors
 from perpdesk.emulator.bybit.account_rest import AccountRest
 from perpdesk.emulator.bybit.auth import Gate, wall_ms
-from perpdesk.emulator.bybit.calls import Call, Endpoint
+from perpdesk.emulator.bybit.calls import Call, Endpoint, checked
 from perpdesk.emulator.bybit.errors import BybitError, parameter
 from perpdesk.emulator.bybit.market_rest import MarketRest
 from perpdesk.emulator.bybit.messages import envelope
@@ -200,9 +200,7 @@ def _body(body: bytes) -> Mapping[str, Any]:
         found = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError:
         raise parameter("the body is not JSON") from None
-    if not isinstance(found, dict):
-        raise parameter("the body is not a JSON object")
-    return found
+    return checked(found)
 
 
 def _json(value: object, headers: Mapping[str, str] | None = None) -> web.Response:

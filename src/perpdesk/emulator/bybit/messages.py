@@ -10,6 +10,7 @@ import orjson
 from perpdesk.domain.numbers import plain
 from perpdesk.domain.order import Side
 from perpdesk.emulator.bybit.errors import parameter
+from perpdesk.emulator.records import OrderRecord
 
 _Row = TypeVar("_Row")
 _ORDER: Final = "0b17e000-0000-4000-8000-"
@@ -70,9 +71,10 @@ def order_number(text: str) -> int | None:
     return int(tail) if tail != text and tail.isdecimal() else None
 
 
-def link_id_of(client_id: str) -> str:
-    """Return the orderLinkId: empty where the client gave none."""
-    return "" if client_id.startswith(NO_CLIENT_ID) else client_id
+def link_id_of(record: OrderRecord) -> str:
+    """Return the orderLinkId: empty where no client gave one, or the venue itself ordered."""
+    unnamed = record.is_forced or record.client_id.startswith(NO_CLIENT_ID)
+    return "" if unnamed else record.client_id
 
 
 # Pages.

@@ -234,7 +234,7 @@ class OrderRest:
 def _ids(record: OrderRecord) -> dict[str, str]:
     return {
         "orderId": order_id_of(record.order_id),
-        "orderLinkId": link_id_of(record.client_id),
+        "orderLinkId": link_id_of(record),
     }
 
 
@@ -271,7 +271,7 @@ def _matches(record: OrderRecord, params: Mapping[str, Any], trader: Trader) -> 
     if params.get("orderId") and params["orderId"] != order_id_of(record.order_id):
         return False
     named = params.get("orderLinkId") and not params.get("orderId")
-    if named and params["orderLinkId"] != link_id_of(record.client_id):
+    if named and params["orderLinkId"] != link_id_of(record):
         return False
     wanted = {"symbol": record.symbol, "baseCoin": rules.base, "settleCoin": rules.quote}
     if any(params.get(name) not in (None, "", value) for name, value in wanted.items()):

@@ -99,7 +99,7 @@ def order_row(record: OrderRecord, position: Decimal) -> dict[str, Any]:
     trigger = record.trigger_price
     return {
         "orderId": order_id_of(record.order_id),
-        "orderLinkId": link_id_of(record.client_id),
+        "orderLinkId": link_id_of(record),
         "blockTradeId": "",
         "symbol": record.symbol,
         "price": number(price),
@@ -181,7 +181,7 @@ def execution_row(account: Account, fill: FillRecord) -> dict[str, Any]:
         "symbol": record.symbol,
         "orderType": "Limit" if record.request.type.is_limit else "Market",
         "underlyingPrice": "",
-        "orderLinkId": link_id_of(record.client_id),
+        "orderLinkId": link_id_of(record),
         "side": side_word(fill.side),
         "indexPrice": "",
         "orderId": order_id_of(record.order_id),

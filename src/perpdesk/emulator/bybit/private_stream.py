@@ -155,7 +155,7 @@ class PrivateStream:
         if op not in ("subscribe", "unsubscribe") or not isinstance(names, list):
             return "error:request op is invalid"
         for name in names:
-            if name not in NAMES:
+            if not isinstance(name, str) or name not in NAMES:
                 return f"error:handler not found,topic:{name}"
         if op == "subscribe":
             wanted = socket.topics | set(names)

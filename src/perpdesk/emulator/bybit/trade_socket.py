@@ -13,7 +13,7 @@ from perpdesk.domain.candles import Venue
 from perpdesk.emulator.accounts import ApiKey
 from perpdesk.emulator.bybit import errors
 from perpdesk.emulator.bybit.auth import DEFAULT_WINDOW_MS, Gate
-from perpdesk.emulator.bybit.calls import Call, Handler
+from perpdesk.emulator.bybit.calls import Call, Handler, checked
 from perpdesk.emulator.bybit.errors import BybitError, parameter
 from perpdesk.emulator.bybit.messages import encoded
 from perpdesk.emulator.bybit.order_rest import OrderRest
@@ -114,16 +114,16 @@ class TradeSocket:
         if handle is None:
             raise BybitError(errors.UNKNOWN_OP)
         self._check_id(session, asked)
-        header = asked.get("header") or {}
+        header = checked(asked.get("header") or {})
         self._check_stamp(header)
         path, faults = f"/v5/trade/{op}", self.world.faults
         if faults.take(FaultKind.DROP_BEFORE, Venue.BYBIT, path) is not None:
             socket.abort()
             return None
         args = asked.get("args")
-        if not isinstance(args, list) or len(args) != 1 or not isinstance(args[0], dict):
+        if not isinstance(args, list) or len(args) != 1:
             raise parameter("args must hold one request")
-        standing, call = self._call(session, path, args[0], op)
+        standing, call = self._call(session, path, checked(args[0]), op)
         answer = self._carried_out(handle, call)
         self.traders.attach()
         if faults.take(FaultKind.DROP_AFTER, Venue.BYBIT, path) is not None:

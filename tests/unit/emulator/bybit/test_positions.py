@@ -304,6 +304,7 @@ async def test_a_liquidation_is_a_bust_trade_of_the_venues_own_order() -> None:
             assert (told["data"][0]["S"], told["data"][0]["v"]) == ("Buy", "2")
             row = await private.row("order", orderStatus="Filled")
             assert (row["createType"], row["side"]) == ("CreateByLiq", "Sell")
+            assert row["orderLinkId"] == ""
         (fill,) = await client.rows("execution/list", **BTC, execType="BustTrade")
         assert fill["orderId"] == row["orderId"]
         assert (await log(client))[0]["type"] == "LIQUIDATION"

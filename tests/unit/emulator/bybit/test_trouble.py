@@ -1,5 +1,7 @@
 """What the venue answers in trouble, as the server's weather calls for it."""
 
+from typing import Any
+
 import pytest
 from tests.unit.emulator.builders import world_of
 from tests.unit.emulator.bybit.client import Client, opened
@@ -55,3 +57,41 @@ async def test_an_unknown_path_is_not_found() -> None:
     async with opened() as client:
         url = f"http://{client.address}/v5/nothing"
         assert (await client.session.head(url)).status == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"symbol": ["BTCUSDT"]},
+        {"request": ["order"]},
+        {"request": [{"symbol": {}}]},
+        {"request": {}},
+        {"utaDemoApplyMoney": [1]},
+    ],
+)
+@pytest.mark.parametrize("path", ["order/create-batch", "order/cancel-all", "order/create"])
+async def test_nonsense_is_refused_and_breaks_nothing(path: str, body: dict[str, object]) -> None:
+    async with opened() as client:
+        assert (await client.post(path, **body))["retCode"] == 10001
+
+
+@pytest.mark.parametrize("path", ["public/linear", "private", "trade"])
+async def test_nonsense_on_a_socket_is_answered_and_the_socket_lives_on(path: str) -> None:
+    nonsense: list[dict[str, Any]] = [
+        {"op": "subscribe", "args": [{"a": 1}]},
+        {"op": "subscribe", "args": "order"},
+        {"op": "order.create", "header": [1], "args": [1]},
+        {"op": 5},
+        {"args": None},
+    ]
+    async with opened() as client, client.socket(path) as socket:
+        if path != "public/linear":
+            await socket.say({"op": "auth", "args": client.proof()})
+            await socket.hear()
+        for message in nonsense:
+            await socket.say(message)
+            answer = await socket.hear()
+            assert answer.get("success") is False or answer.get("retCode")
+        await socket.ws.send_bytes(b"ping")
+        await socket.say({"op": "ping"})
+        assert "pong" in str(await socket.hear())
