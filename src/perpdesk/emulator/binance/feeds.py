@@ -13,6 +13,7 @@ from perpdesk.emulator.binance.words import INTERVALS, fixed, price, quantity
 from perpdesk.emulator.faults import FaultKind, Faults
 from perpdesk.emulator.market import Market
 
+_KLINE_MS: Final = 250
 _TICKER_MS: Final = 2_000
 _DEPTH: Final = re.compile(r"depth(5|10|20)?(?:@(100|250|500)ms)?")
 
@@ -58,7 +59,7 @@ class TradeFeed(_Quiet):
 
 
 class KlineFeed(_Quiet):
-    """The open candle at each step, and once more when it closes."""
+    """The open candle four times a second, and once more when it closes."""
 
     def __init__(
         self, market: Market, timeframe: Timeframe, name: str, faults: Faults, *, continuous: bool
@@ -69,13 +70,17 @@ class KlineFeed(_Quiet):
         self._faults = faults
         self._continuous = continuous
         self._body: dict[str, object] | None = None
+        self._traded = False
 
     def on_step(self, steps: Steps, now_ms: int) -> list[object]:
-        """Return the candle of the step."""
+        """Return the candle where it is due."""
         step, timeframe = steps[self._market.symbol], self._timeframe
         closes = timeframe.close_ms(timeframe.floor(step.start_ms)) <= now_ms
-        if step.trades or closes or self._body is None:
-            self._body = self._candle(step.start_ms)
+        self._traded |= bool(step.trades)
+        if not closes and not passes(steps, now_ms, _KLINE_MS):
+            return []
+        if self._traded or closes or self._body is None:
+            self._body, self._traded = self._candle(step.start_ms), False
         body = self._body
         if closes:
             self._body = None

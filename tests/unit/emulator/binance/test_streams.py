@@ -46,6 +46,14 @@ async def test_a_candle_closes_once_with_the_numbers_that_stay(door: Loopback) -
     assert [rest_row(k) for k in closed] == [row[:11] for row in rows]
 
 
+async def test_the_open_candle_comes_four_times_a_second_however_small_the_steps() -> None:
+    path = "/market/ws/btcusdt@kline_1m"
+    async with door_open(step_ms=10) as door, door.socket(path) as heard:
+        door.world.advance(5_000)
+        found = await heard.all()
+    assert [each["E"] for each in found] == [NOON_MS + 250 * step for step in range(1, 21)]
+
+
 async def test_the_trades_of_a_minute_add_up_to_its_candle(door: Loopback) -> None:
     async with door.socket("/market/ws/btcusdt@aggTrade") as heard:
         door.world.advance(MINUTE_MS)
