@@ -22,7 +22,7 @@ from perpdesk.emulator.binance.errors import ApiError, failure, json_response
 from perpdesk.emulator.binance.limits import WEIGHT_LIMIT, Limits
 from perpdesk.emulator.binance.market_rest import MarketRest
 from perpdesk.emulator.binance.settings_rest import SettingsRest
-from perpdesk.emulator.binance.streams import Line, MarketStreams, answer
+from perpdesk.emulator.binance.streams import MOST_MESSAGES, Line, MarketStreams, Pace, answer
 from perpdesk.emulator.binance.trade_rest import TradeRest
 from perpdesk.emulator.binance.user_stream import UserLine, UserStreams
 from perpdesk.emulator.binance.ws_api import WsApi
@@ -40,7 +40,8 @@ LARGEST_MESSAGE: Final = 4 * 1024 * 1024
 class BinanceDoor:
     """Implements `server.Door`. weight_limit: request weight a minute before 429.
 
-    ping_s: how often sockets are pinged. wall: the wall's clock, in seconds since the epoch.
+    most_messages: what a socket may send in a second before it is cut. ping_s: how often sockets
+    are pinged. wall: the wall's clock, in seconds since the epoch.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class BinanceDoor:
         world: World,
         *,
         weight_limit: int = WEIGHT_LIMIT,
+        most_messages: int = MOST_MESSAGES,
         ping_s: float = PING_S,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._world = world
         self._ping_s = ping_s
+        self._most_messages = most_messages
         self._weight_limit = weight_limit
         self._venue = world.venues[Venue.BINANCE]
         self._gate = Gate(world, wall)
@@ -184,7 +187,7 @@ class BinanceDoor:
             socket.on_close.append(lambda: self._streams.drop(line))
             for name in names:
                 self._streams.add(line, name)
-            await _each_text(ws, lambda text: socket.reply(answer(self._streams, line, text)))
+            await self._answer_all(line, ws)
 
         return await self._serve(request, talk)
 
@@ -200,9 +203,21 @@ class BinanceDoor:
                 self._listen(key, line)
             # Market streams are asked for in vain here: no feed is carried on this route.
             silent = Line(socket, route="private", combined=combined)
-            await _each_text(ws, lambda text: socket.reply(answer(self._streams, silent, text)))
+            await self._answer_all(silent, ws)
 
         return await self._serve(request, talk)
+
+    async def _answer_all(self, line: Line, ws: web.WebSocketResponse) -> None:
+        """Answer control messages as long as they keep to the pace."""
+        pace = Pace(self._most_messages)
+
+        def act(text: str) -> None:
+            if pace.allows(time.monotonic()):
+                line.socket.reply(answer(self._streams, line, text))
+            else:
+                line.socket.abort()
+
+        await _each_text(ws, act)
 
     def _listen(self, key: str, line: UserLine) -> None:
         """Let a line hear a key, if it still lives."""

@@ -1,5 +1,7 @@
 """Market streams: who listens to what; each message is written once, whoever hears it."""
 
+import math
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,6 +15,8 @@ from perpdesk.emulator.market import Market, MarketStep
 from perpdesk.emulator.sockets import ClientSocket
 
 MOST_STREAMS: Final = 1_024
+MOST_MESSAGES: Final = 10
+"""Control messages a second."""
 
 
 class Line:
@@ -23,6 +27,19 @@ class Line:
         self.route = route or PUBLIC
         self.combined = combined
         self.names: dict[str, None] = {}
+
+
+class Pace:
+    """How many control messages a socket may send in a second; the venue cuts who sends more."""
+
+    def __init__(self, most: int) -> None:
+        self._times: deque[float] = deque([-math.inf] * most, maxlen=most)
+
+    def allows(self, now_s: float) -> bool:
+        """Tell whether one more may come now, and count it."""
+        oldest = self._times[0]
+        self._times.append(now_s)
+        return now_s - oldest >= 1.0
 
 
 class _Topic:

@@ -157,6 +157,6 @@ async def door_open(
     speed: float = 0.0,
 ) -> AsyncIterator[Loopback]:
     world = modern_world(start_ms=start_ms, step_ms=step_ms, speed=speed)
-    door = BinanceDoor(world, weight_limit=weight_limit, wall=lambda: WALL_S)
+    door = BinanceDoor(world, weight_limit=weight_limit, most_messages=10_000, wall=lambda: WALL_S)
     async with serving(world, [door], port=0) as address, aiohttp.ClientSession() as session:
         yield Loopback(world, address, session)

@@ -8,6 +8,7 @@ from tests.unit.emulator.builders import NOON_MS
 
 from perpdesk.domain.candles import MINUTE_MS
 from perpdesk.emulator.binance.door import BinanceDoor
+from perpdesk.emulator.binance.streams import Pace
 from perpdesk.emulator.faults import Fault, FaultKind
 from perpdesk.emulator.server import serving
 
@@ -267,3 +268,23 @@ async def test_the_venue_pings() -> None:
         session.ws_connect(f"ws://{address}/market/ws", autoping=False) as ws,
     ):
         assert (await ws.receive(timeout=5)).type is aiohttp.WSMsgType.PING
+
+
+def test_ten_control_messages_a_second_are_allowed() -> None:
+    pace = Pace(10)
+    assert all(pace.allows(step / 100) for step in range(10))
+    assert not pace.allows(0.99)
+    assert pace.allows(2.0)
+
+
+async def test_a_socket_that_talks_too_fast_is_cut() -> None:
+    world = modern_world(start_ms=NOON_MS, step_ms=1_000, speed=0)
+    async with (
+        serving(world, [BinanceDoor(world)], port=0) as address,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"ws://{address}/market/ws") as ws,
+    ):
+        for _ in range(11):
+            await ws.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 1})
+        answers = [await ws.receive(timeout=5) for _ in range(11)]
+    assert answers[-1].type is not aiohttp.WSMsgType.TEXT
