@@ -173,13 +173,14 @@ def _seconds(headers: Mapping[str, str], name: str) -> float | None:
 def pause_s(answer: Answer, *, now_ms: int) -> float | None:
     """Return how long Binance wants no call at all, None where it does not say.
 
-    now_ms: Binance's clock; a ban names the time at which it ends.
+    now_ms: Binance's clock. A ban names the time at which it ends, too; the header goes before it,
+    because it needs no idea of the time.
     """
+    if answer.retry_after_s is not None:
+        return answer.retry_after_s
     banned = re.search(r"banned until (\d{13})", answer.text)
     if banned:
         return max(0.0, (int(banned[1]) - now_ms) / 1000)
-    if answer.retry_after_s is not None:
-        return answer.retry_after_s
     if answer.status == 418:
         return BAN_LEAST_S
     if answer.status == 403 and answer.code is None:

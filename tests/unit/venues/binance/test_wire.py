@@ -163,6 +163,12 @@ def test_a_ban_ends_when_binance_says_so() -> None:
     assert codes.pause_s(banned, now_ms=1_790_000_000_000) == 60.0
 
 
+def test_a_header_says_how_long_a_ban_lasts_whatever_our_idea_of_the_time_is() -> None:
+    text = "Way too many requests; IP(1.2.3.4) banned until 1790000060000."
+    banned = codes.Answer(status=418, code=-1003, text=text, retry_after_s=60.0)
+    assert codes.pause_s(banned, now_ms=1_700_000_000_000) == 60.0
+
+
 @pytest.mark.parametrize(
     ("status", "code", "header", "seconds"),
     [
