@@ -33,13 +33,15 @@ from perpdesk.venues.pipe import PipeSettings
 D = Decimal
 SYMBOL = "BTCUSDT"
 SPEED = 20
-PATIENT = PipeSettings(silence_s=40.0, backoff_s=0.2, backoff_max_s=2.0)
+PATIENT = PipeSettings(silence_s=400.0, backoff_s=0.2, backoff_max_s=2.0)
 """In the adapter's own seconds, of which `SPEED` pass in one of the wall's."""
 
 REGULAR = {"binance": "/fapi/v1/order", "bybit": "/v5/order/create"}
 CONDITIONAL = {"binance": "/fapi/v1/algoOrder", "bybit": "/v5/order/create"}
 BATCH = {"binance": "/fapi/v1/batchOrders", "bybit": "/v5/order/create-batch"}
 CANCEL = {"binance": "/fapi/v1/order", "bybit": "/v5/order/cancel"}
+ACCOUNT_TOPICS = {"binance": "user/*", "bybit": "[oepw]*"}
+"""The messages of the account's stream; at Bybit order, execution, position and wallet."""
 AMEND = {"binance": "/fapi/v1/order", "bybit": "/v5/order/amend"}
 
 

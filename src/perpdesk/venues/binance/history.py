@@ -22,6 +22,8 @@ CANDLE_ROWS: Final = 499
 FUNDING_ROWS: Final = 1000
 OPEN_INTEREST_ROWS: Final = 500
 TRADE_ROWS: Final = 1000
+CLOCK_DOUBT_MS: Final = HOUR_MS
+"""By how much this machine's clock may have been set since it was last compared."""
 TRADES_WEIGHT: Final = 20
 
 INTERVALS: Final = (
@@ -138,13 +140,14 @@ class BinanceHistory:
         return understand(_rows, answer, what=_PATHS[kind], changes=False)
 
     async def _closing_time(self, rows: list[Any], timeframe: Timeframe, lane: Lane) -> int:
-        """Return the venue's time, asked anew where our idea of it says that a row is unfinished.
+        """Return the venue's time, asked anew unless every row closed long ago by our idea of it.
 
-        A clock that ran on since it was measured must not withhold a candle that is closed.
+        A clock that ran on since it was measured must not withhold a candle that is closed, and one
+        that was set ahead must not close one that is open: only the venue says what is final.
         """
         now_ms = self._rest.clock.now_ms()
         if self._rest.clock.measured_at_ms is None or any(
-            timeframe.close_ms(int(row[0])) > now_ms for row in rows[-2:]
+            timeframe.close_ms(int(row[0])) > now_ms - CLOCK_DOUBT_MS for row in rows[-2:]
         ):
             return await self._ask_now_ms(lane)
         return now_ms
