@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from perpdesk.venues.bybit.connect import BybitVenue
     from perpdesk.venues.endpoints import Credentials, Endpoints, Leg
 
+    Connected = BinanceVenue | BybitVenue
+
 
 def backtest_service(settings: Settings) -> BacktestService:
     """Return what runs and keeps backtests, over `DATA_DIR` and `STRATEGIES_DIR`."""
@@ -99,11 +101,11 @@ async def history(
     """Open what downloads, heals and syncs the stored series of a venue."""
     from perpdesk.marketdata.history import History
 
-    async with _data_live(settings, venue) as connected:
+    async with _data_live(settings, venue) as live:
         yield History(
             candle_store(settings.data_dir),
-            connected.history,
-            connected.reference,
+            live.history,
+            live.reference,
             label=source_label(settings, venue),
             on_progress=on_progress,
         )
@@ -114,23 +116,30 @@ async def reference_keeper(settings: Settings, venue: Venue) -> "AsyncIterator[R
     """Open what keeps a venue's rules, tiers and fees in `DATA_DIR/instruments`."""
     from perpdesk.marketdata.reference import ReferenceKeeper
 
-    async with _data_live(settings, venue) as connected:
-        yield ReferenceKeeper(settings.data_dir, connected.reference)
+    async with _data_live(settings, venue) as live:
+        yield ReferenceKeeper(settings.data_dir, live.reference)
+
+
+# A venue's leg.
 
 
 @asynccontextmanager
-async def _data_live(
-    settings: Settings, venue: Venue
-) -> "AsyncIterator[BinanceVenue | BybitVenue]":
+async def connected(settings: Settings, venue: Venue, leg: "Leg") -> "AsyncIterator[Connected]":
+    """Open one leg of a venue: its own host, its own key, its clock measured."""
+    where, key = endpoints(settings, venue, leg), credentials(settings, venue, leg)
+    found = await (_bybit if venue is Venue.BYBIT else _binance)(where, key)
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+@asynccontextmanager
+async def _data_live(settings: Settings, venue: Venue) -> "AsyncIterator[Connected]":
     from perpdesk.venues.endpoints import Leg
 
-    where = endpoints(settings, venue, Leg.DATA_LIVE)
-    key = credentials(settings, venue, Leg.DATA_LIVE)
-    connected = await (_bybit if venue is Venue.BYBIT else _binance)(where, key)
-    try:
-        yield connected
-    finally:
-        await connected.close()
+    async with connected(settings, venue, Leg.DATA_LIVE) as found:
+        yield found
 
 
 async def _binance(where: "Endpoints", key: "Credentials | None") -> "BinanceVenue":

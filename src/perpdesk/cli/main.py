@@ -16,6 +16,7 @@ _MOUNTED = {
     "data": ("perpdesk.cli.data", "Market data: import, list, check, resample, query, sample."),
     "strategies": ("perpdesk.cli.strategies", "Strategies: list, show, check, start a new one."),
     "backtest": ("perpdesk.cli.backtest", "Backtests: run, list, show, compare, export, delete."),
+    "venues": ("perpdesk.cli.venues", "Exchanges: check clock and key, watch streams."),
     "emulator": ("perpdesk.cli.emulator", "A local exchange that speaks Binance and Bybit."),
     "config": ("perpdesk.cli.config", "Settings: show where each comes from, check them."),
 }
