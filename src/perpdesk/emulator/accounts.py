@@ -34,6 +34,8 @@ from perpdesk.simulation.exchange import Exchange
 from perpdesk.simulation.settings import ExchangeSettings
 
 UNLIMITED: Final = Decimal(10) ** 12
+CLOSED_SYMBOL: Final = {Venue.BINANCE: "-4141", Venue.BYBIT: "110074"}
+"""What a venue says to an order for a symbol that does not trade."""
 
 
 class Refused(Exception):
@@ -222,6 +224,9 @@ class Account:
         request.client_order_id: the client's words; Binance wants them unique among open orders of
         the namespace, Bybit for good. Raises Refused with the venue's code.
         """
+        market = self.markets[request.symbol]
+        if not market.is_open:
+            raise Refused(CLOSED_SYMBOL[self.venue], f"{request.symbol} is closed for trading")
         client_id = str(request.client_order_id)
         known = self.records.by_client.get((is_algo, client_id))
         if known is not None and (self.venue is Venue.BYBIT or known.is_open):
@@ -246,7 +251,6 @@ class Account:
             del self.records.by_internal[internal]
             raise Refused(record.reject_code, record.reason)
         if not request.type.is_conditional:
-            market = self.markets[request.symbol]
             book = market.book
             taken = book.best_ask if request.side is Side.BUY else book.best_bid
             self._instant(market, taken[0], now_ms)

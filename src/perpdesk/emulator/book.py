@@ -44,6 +44,15 @@ class Book:
         self._bid_ticks = 0
         self._drawn = (-1, -1)
 
+    def change_rules(self, instrument: Instrument) -> None:
+        """Go on with other grids, around the same price."""
+        price = self._bid_ticks * self.tick
+        self.tick, self.step = instrument.tick_size, instrument.step_size
+        self._unit = max(instrument.min_quantity, instrument.step_size)
+        self._bid_ticks = max(1, int(price / self.tick))
+        self._drawn = (-1, -1)
+        self.refresh()
+
     def move(self, last: Decimal, taker_side: Side, ts_ms: int) -> None:
         """Let the book follow the last trade: a buyer took the best ask, a seller the best bid."""
         ticks = int(last / self.tick)

@@ -15,13 +15,17 @@
                                      "price"?, "reduce_only"?}: an order by someone else's hand
     POST   /emulator/cancel         {"venue", "account", "client_id"}: canceled by hand
     POST   /emulator/liquidate      {"venue", "account", "symbol"}: mark jumps through the position
+    POST   /emulator/symbols        {"venue", "symbol", "status"?: "trading" | "closed",
+                                     "tick_size"?, "step_size"?, "min_quantity"?, "min_notional"?,
+                                     "max_limit_quantity"?, "max_market_quantity"?}: a delisting, or
+                                     other filters
 
 Answers are JSON; a wrong request is answered 400 with `error`, saying what was expected.
 """
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
@@ -30,7 +34,10 @@ from perpdesk.domain.candles import Venue
 from perpdesk.domain.order import ClientOrderId, OrderPurpose, OrderRequest, OrderType, Side
 from perpdesk.emulator.accounts import Account, ApiKey, Refused
 from perpdesk.emulator.faults import Fault, FaultKind
+from perpdesk.emulator.listing import FILTERS, change_filters, set_trading
 from perpdesk.emulator.world import World
+
+_OF_A_SYMBOL: Final = ("venue", "symbol", "status")
 
 
 class Control:
@@ -54,6 +61,7 @@ class Control:
         router.add_post("/emulator/orders", self._answering(self._order))
         router.add_post("/emulator/cancel", self._answering(self._cancel))
         router.add_post("/emulator/liquidate", self._answering(self._liquidate))
+        router.add_post("/emulator/symbols", self._answering(self._symbol))
 
     @staticmethod
     def _answering(act: Any) -> Any:
@@ -209,6 +217,21 @@ class Control:
         account, symbol = self._account(body), body["symbol"]
         account.force_liquidation(symbol, now_ms=self.world.now_ms)
         return {"quantity": str(account.exchange.position(symbol).signed_quantity)}
+
+    def _symbol(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        venue, symbol, status = Venue(body["venue"]), body["symbol"], body.get("status")
+        market = self.world.venues[venue].markets[symbol]
+        if status not in (None, "trading", "closed"):
+            raise ValueError(f"status is trading or closed, not {status!r}")
+        named = {name: value for name, value in body.items() if name not in _OF_A_SYMBOL}
+        if named:
+            filters = {name: Decimal(str(value)) for name, value in named.items()}
+            change_filters(self.world, venue, symbol, filters)
+        if status is not None:
+            set_trading(self.world, venue, symbol, is_open=status == "trading")
+        rules = market.instrument
+        shown = {name: str(getattr(rules, name)) for name in FILTERS}
+        return {"symbol": symbol, "status": "trading" if market.is_open else "closed", **shown}
 
 
 def _json(value: object, status: int = 200) -> web.Response:

@@ -13,6 +13,7 @@ import numpy as np
 
 from perpdesk.domain.candles import HOUR_MS, MINUTE_MS, Candles, DataKind, Timeframe
 from perpdesk.domain.events import FundingSettlement, Ohlc
+from perpdesk.domain.instrument import Instrument
 from perpdesk.domain.numbers import ZERO, decimal_of, floor_to_step, round_to_tick
 from perpdesk.domain.order import Side
 from perpdesk.emulator.book import Book
@@ -63,13 +64,17 @@ class MarketStep:
 
 
 class Market:
-    """Plays a tape. Moves by `advance` alone; everything else reads."""
+    """Plays a tape. Moves by `advance` alone; everything else but `change_rules` reads.
+
+    is_open: whether the venue takes orders for it.
+    """
 
     def __init__(self, tape: Tape, start_ms: int) -> None:
         self.tape = tape
         self.instrument = tape.instrument
         self.symbol = tape.symbol
         self.now_ms = start_ms
+        self.is_open = True
         self._minutes = tape.candles.ts_ms
         self._next_funding = 0
         self._mark_range: tuple[int, int, Decimal | None, Decimal | None] = (0, 0, None, None)
@@ -83,6 +88,11 @@ class Market:
         self.book.move(self.last_price, Side.BUY, start_ms)
         if tape.funding is not None:
             self._next_funding = int(np.searchsorted(tape.funding.ts_ms, start_ms, side="right"))
+
+    def change_rules(self, instrument: Instrument) -> None:
+        """Go on under other rules; the book is laid out anew on their grid."""
+        self.instrument = instrument
+        self.book.change_rules(instrument)
 
     # Playing.
 

@@ -141,6 +141,22 @@ async def test_an_order_by_hand_and_the_journal(client: aiohttp.ClientSession) -
         ("/emulator/faults", {"kind": "rain"}, "'rain' is not a valid FaultKind"),
         ("/emulator/orders", {"venue": "bybit"}, "'symbol' is missing"),
         ("/emulator/deposit", {"venue": "bybit", "amount": "x"}, ""),
+        ("/emulator/symbols", {"venue": "bybit", "symbol": "NOPE"}, "'NOPE' is missing"),
+        (
+            "/emulator/symbols",
+            {"venue": "bybit", "symbol": "BTCUSDT", "status": "asleep"},
+            "trading or closed",
+        ),
+        (
+            "/emulator/symbols",
+            {"venue": "bybit", "symbol": "BTCUSDT", "color": "1"},
+            "'color' is missing or unknown",
+        ),
+        (
+            "/emulator/symbols",
+            {"venue": "bybit", "symbol": "BTCUSDT", "tick_size": "0"},
+            "must be positive",
+        ),
     ],
 )
 async def test_a_wrong_control_request_is_told_what_was_wrong(

@@ -31,7 +31,7 @@ def symbol_row(market: Market) -> dict[str, object]:
         "contractType": "PERPETUAL",
         "deliveryDate": PERPETUAL_DELIVERY_MS,
         "onboardDate": int(market.tape.candles.ts_ms[0]),
-        "status": "TRADING",
+        "status": "TRADING" if market.is_open else "CLOSE",
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": rules.base,

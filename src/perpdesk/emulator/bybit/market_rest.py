@@ -87,9 +87,10 @@ class MarketRest:
         return {"timeSecond": str(now // 1000), "timeNano": str(now * 1_000_000)}
 
     def _instruments(self, call: Call) -> dict[str, Any]:
+        # Unless a status is asked for, only what trades is told.
+        status = call.params.get("status", "Trading")
         rows = [instrument_row(market, place) for place, market in self._asked(call)]
-        if call.params.get("status", "Trading") != "Trading":
-            rows = []
+        rows = [row for row in rows if row["status"] == status]
         found, cursor = page(rows, call.params, limit_of(call.params, 500, 1000))
         return {"category": "linear", "list": found, "nextPageCursor": cursor}
 

@@ -234,7 +234,7 @@ def instrument_row(market: Market, place: int) -> dict[str, Any]:
         "symbol": rules.symbol,
         "symbolId": place + 1,
         "contractType": "LinearPerpetual",
-        "status": "Trading",
+        "status": "Trading" if market.is_open else "Closed",
         "baseCoin": rules.base,
         "quoteCoin": rules.quote,
         "launchTime": str(_LAUNCHED_MS),
