@@ -50,12 +50,12 @@ class CandleTrack:
     async def resync(self, now_ms: int) -> None:
         """Deliver what closed since the last closed candle; a first time begins with the present.
 
-        now_ms: the venue's.
+        now_ms: the venue's, as far as we know it.
         """
         if self._next_ms is None:
             self._next_ms = self.timeframe.floor(now_ms)
         else:
-            await self._deliver_missed(self.timeframe.floor(now_ms))
+            await self._deliver_missed(self._surely_open_ms(now_ms))
 
     def take(self, update: CandleUpdated) -> None:
         """Take a message: deliver it, drop it, or hold it until what came before is there."""
@@ -106,11 +106,19 @@ class CandleTrack:
     async def _close_by_clock(self, now_ms: int) -> None:
         before = self._next_ms
         with suppress(VenueUnavailable, VenueRejected):
-            await self._deliver_missed(self.timeframe.floor(now_ms))
+            await self._deliver_missed(self._surely_open_ms(now_ms))
         if self._next_ms == before:
             self._ask_again_ms = now_ms + self._wait_ms
             self._wait_ms = min(2 * self._wait_ms, LONGEST_RETRY_MS)
         self._release()
+
+    def _surely_open_ms(self, now_ms: int) -> int:
+        """Return where the first candle opens that may not be closed yet.
+
+        REST gives an open candle as it gives a closed one, and our idea of the venue's time may be
+        ahead of it: what closed within the grace is left to the stream, or to the next look.
+        """
+        return self.timeframe.floor(now_ms - GRACE_MS)
 
     def _release(self) -> None:
         held, self._held = self._held or [], None

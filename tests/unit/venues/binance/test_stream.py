@@ -250,6 +250,7 @@ async def test_candles_missed_while_disconnected_come_before_the_stream_is_resto
     venue: ScriptedBinance,
 ) -> None:
     local = SteeredTime()
+    local.ahead_ms = MINUTE_MS // 2 - local.now_ms() % MINUTE_MS
     venue.now_ms = local.now_ms
     venue.on(KLINES, rows_asked)
     adapter = await connect(venue.endpoints, CREDENTIALS, local=local)
