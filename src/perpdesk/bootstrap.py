@@ -208,8 +208,9 @@ def emulated_world(
         first = max(int(tape.candles.ts_ms[0]) for found in tapes.values() for tape in found)
         start_ms = first + DAY_MS if moment is None else moment
     else:
-        start_ms = time.time_ns() // 1_000_000 if moment is None else moment
-        tapes = _made_tapes(venues, symbols, seed, start_ms, history_days)
+        tapes = _made_tapes(venues, symbols, seed, _now_ms(moment), history_days)
+        # Making them took a while, and play is to begin now.
+        start_ms = _now_ms(moment)
     ends = min(tape.end_ms for found in tapes.values() for tape in found)
     if start_ms >= ends:
         raise UsageRefused(
@@ -299,6 +300,10 @@ def _recorded_tapes(folder: Path, venue: Venue, symbols: Sequence[str] | None) -
             )
         )
     return tapes
+
+
+def _now_ms(moment: int | None) -> int:
+    return time.time_ns() // 1_000_000 if moment is None else moment
 
 
 def _moment(text: str) -> int:

@@ -140,8 +140,8 @@ def watch(
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Stop after so long; Ctrl-C stops earlier.")
     ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document per line and event.")
+    as_lines: Annotated[
+        bool, typer.Option("--lines", help="For scripts: one JSON document a line, one an event.")
     ] = False,
 ) -> None:
     """Watch streams as the desk sees them: healed, in order, and saying when they are not."""
@@ -162,7 +162,7 @@ def watch(
         for name in kinds.split(",")
     ]
     with suppress(TimeoutError):
-        asyncio.run(_watch(settings, one, wanted, seconds, json_output))
+        asyncio.run(_watch(settings, one, wanted, seconds, as_lines))
 
 
 async def _watch(
@@ -170,7 +170,7 @@ async def _watch(
     venue: Venue,
     wanted: list[Subscription],
     seconds: float | None,
-    json_output: bool,
+    as_lines: bool,
 ) -> None:
     from perpdesk import bootstrap
 
@@ -181,7 +181,7 @@ async def _watch(
         _require_known([one.symbol for one in wanted], await found.reference.symbols(), venue)
         async with found.streams.market(wanted) as feed:
             async for event in feed:
-                if json_output:
+                if as_lines:
                     _print_line(event)
                 else:
                     console.print(_row(event))

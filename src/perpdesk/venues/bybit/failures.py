@@ -15,6 +15,7 @@ from perpdesk.domain.errors import PerpdeskError, VenueRejected, VenueUnavailabl
 from perpdesk.venues.bybit import codes
 from perpdesk.venues.bybit.calls import Call
 
+_SYSTEMS: Final = ("builtins", "socket")
 _BODY_SHOWN: Final = 200
 
 
@@ -64,7 +65,7 @@ def network_error(error: Exception, call: Call, *, host: str) -> PerpdeskError:
     never_sent = (NewConnectionError, requests.exceptions.ConnectTimeout)
     if any(isinstance(one, never_sent) for one in causes):
         return VenueUnavailable(
-            f"{host} cannot be reached ({error})",
+            f"{host} cannot be reached ({_innermost(causes)})",
             next_step="Check the network and the address; nothing was sent.",
         )
     malformed = requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema
@@ -77,6 +78,14 @@ def network_error(error: Exception, call: Call, *, host: str) -> PerpdeskError:
         f"the connection to {host} broke during {call.name} ({type(error).__name__})",
         changes=call.changes,
     )
+
+
+def _innermost(causes: list[BaseException]) -> str:
+    """Return the system's own words, without the library's wrapping around them."""
+    for one in causes:
+        if isinstance(one, OSError) and one.strerror and type(one).__module__ in _SYSTEMS:
+            return one.strerror
+    return type(causes[0]).__name__
 
 
 def _causes(error: BaseException) -> list[BaseException]:
