@@ -131,6 +131,15 @@ NOT_ACCEPTED: Final[Mapping[int, tuple[str, str]]] = {
     -5028: ("the matching engine saw the request too late", _TIME),
     -5041: ("the best price is gone", "Change the price."),
 }
+RULES_CHANGED: Final = frozenset(
+    str(code)
+    for code in (
+        *(-1013, -1111, UNKNOWN_SYMBOL, -2016, -4002, -4003, -4004, -4005, -4007, -4013, -4014),
+        *(-4016, -4023, -4024, -4140, -4141, -4164),
+    )
+)
+"""Said of an order that our own check let pass: the symbol's rules are others than we know."""
+
 _PARAMETER_CODES: Final = range(-1136, -1099)
 """Missing, superfluous or malformed parameters: refused before anything is done."""
 

@@ -57,7 +57,8 @@ class BinanceTrading(BinanceAccount):
     """Implements `domain.ports.TradingVenue`.
 
     instruments: the rules known now, by symbol; orders of a symbol that has none are left to
-    Binance to judge. mark_price: of a symbol, None where it is not known.
+    Binance to judge. mark_price: of a symbol, None where it is not known. on_rules_changed: told
+    the symbol where Binance refuses by a rule what our own check let pass; it must not block.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class BinanceTrading(BinanceAccount):
         *,
         instruments: Callable[[], Mapping[str, Instrument]],
         mark_price: Callable[[str], Decimal | None],
+        on_rules_changed: Callable[[str], None],
     ) -> None:
         super().__init__(rest, names)
         self._instruments = instruments
         self._mark_price = mark_price
+        self._on_rules_changed = on_rules_changed
 
     # Placing.
 
@@ -80,6 +83,7 @@ class BinanceTrading(BinanceAccount):
         try:
             return await self._place(request)
         except VenueRejected as refusal:
+            self._heed(request.symbol, refusal)
             if refusal.code != str(codes.DUPLICATE_ID):
                 raise
             # Binance has an open order of this id already: ours, if it is the same.
@@ -153,7 +157,10 @@ class BinanceTrading(BinanceAccount):
             )
         except (VenueRejected, OutcomeUnknown, VenueUnavailable) as error:
             return dict.fromkeys(ids, error)
-        return {one: self._item(item) for one, item in zip(ids, items, strict=True)}
+        fates = {one: self._item(item) for one, item in zip(ids, items, strict=True)}
+        for request in chunk:
+            self._heed(request.symbol, fates[request.client_order_id])
+        return fates
 
     def _item(self, item: Any) -> Fate | VenueUnavailable:
         """Return what one item of a batch's answer says."""
@@ -182,6 +189,11 @@ class BinanceTrading(BinanceAccount):
                 f"{request.symbol}: {refusal.rule} ({refusal.code}): {refusal.reason}",
                 next_step="Change the order as the message says.",
             )
+
+    def _heed(self, symbol: str, fate: object) -> None:
+        """Say so where a refusal shows that the rules are others than we know."""
+        if isinstance(fate, VenueRejected) and fate.code in codes.RULES_CHANGED:
+            self._on_rules_changed(symbol)
 
     # Changing.
 
@@ -216,6 +228,7 @@ class BinanceTrading(BinanceAccount):
                 costs={WEIGHT: 1, **ONE_ORDER},
             )
         except VenueRejected as refusal:
+            self._heed(symbol, refusal)
             if refusal.code not in {str(code) for code in codes.UNCHANGED}:
                 raise
             return current

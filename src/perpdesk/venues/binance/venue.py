@@ -50,6 +50,7 @@ async def connect(
     *,
     instruments: Callable[[], Mapping[str, Instrument]] = no_instruments,
     mark_price: Callable[[str], Decimal | None] = no_mark_price,
+    on_rules_changed: Callable[[str], None] = lambda symbol: None,
     local: LocalTime | None = None,
     budget: RateBudget | None = None,
     pipe: PipeSettings | None = None,
@@ -57,9 +58,10 @@ async def connect(
 ) -> BinanceVenue:
     """Bind the adapter to a host and measure its clock.
 
-    instruments: the rules known now, asked for with every order. budget: shared by all legs that
-    call from this address. spot_rest: where /sapi lives, if not where it is known to be. Raises
-    UsageRefused for a bad address, VenueUnavailable where the host does not answer.
+    instruments: the rules known now, asked for with every order. on_rules_changed: told a symbol
+    whose rules should be asked for anew, because Binance judges by others. budget: shared by all
+    legs that call from this address. spot_rest: where /sapi lives, if not where it is known to be.
+    Raises UsageRefused for a bad address, VenueUnavailable where the host does not answer.
     """
     clock = VenueClock(local or SystemTime())
     shared = budget or RateBudget(POOLS, clock.local)
@@ -70,7 +72,13 @@ async def connect(
         await rest.close()
         raise
     history = BinanceHistory(rest)
-    trading = BinanceTrading(rest, OrderNames(), instruments=instruments, mark_price=mark_price)
+    trading = BinanceTrading(
+        rest,
+        OrderNames(),
+        instruments=instruments,
+        mark_price=mark_price,
+        on_rules_changed=on_rules_changed,
+    )
     return BinanceVenue(
         reference=BinanceReference(rest),
         history=history,

@@ -145,6 +145,13 @@ REFUSALS: Final[dict[int, Refused]] = {
     ),
 }
 
+RULES_CHANGED: Final = frozenset(
+    str(code)
+    for code in (10001, 10029, 30208, 30209, 30228, 110003, 110023, 110042, 110066, 110074, 110094)
+)
+"""Said of an order that our own check let pass: the symbol's rules are others than we know. Of
+tick, step and quantity Bybit says no more than 10001, a wrong parameter."""
+
 DOCUMENTED_REFUSALS: Final = frozenset(
     code
     for first, last in (

@@ -48,6 +48,7 @@ def connect(
     *,
     instruments: Callable[[], Mapping[str, Instrument]] = dict,
     mark_price: Callable[[str], Decimal | None] = lambda symbol: None,
+    on_rules_changed: Callable[[str], None] = lambda symbol: None,
     local: LocalTime | None = None,
     budget: RateBudget | None = None,
     clock: VenueClock | None = None,
@@ -57,8 +58,9 @@ def connect(
     """Return the venue; nothing is sent yet. Call inside the running event loop.
 
     credentials: None for public data alone. instruments, mark_price: what orders are judged by
-    before they are sent; without them the venue judges alone. budget: shared by every key of this
-    process, since the address' limit is one. clock: shared too; measured by `measure_clock`.
+    before they are sent; without them the venue judges alone. on_rules_changed: told a symbol whose
+    rules should be asked for anew, because Bybit judges by others. budget: shared by every key of
+    this process, since the address' limit is one. clock: shared too; measured by `measure_clock`.
     """
     clock = clock or VenueClock(local or SystemTime())
     budget = budget or RateBudget(POOLS, clock.local)
@@ -74,7 +76,7 @@ def connect(
     return BybitVenue(
         reference=reference,
         history=history,
-        trading=BybitTrading(transport, account, trailing, checks),
+        trading=BybitTrading(transport, account, trailing, checks, on_rules_changed),
         streams=BybitStreams(
             endpoints,
             credentials,

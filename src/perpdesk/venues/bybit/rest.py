@@ -50,7 +50,11 @@ Fate = OrderReport | VenueRejected | OutcomeUnknown
 
 
 class BybitTrading:
-    """Implements `domain.ports.TradingVenue` for one key."""
+    """Implements `domain.ports.TradingVenue` for one key.
+
+    on_rules_changed: told the symbol where Bybit refuses by a rule what our own check let pass; it
+    must not block.
+    """
 
     def __init__(
         self,
@@ -58,11 +62,13 @@ class BybitTrading:
         account: BybitAccount,
         trailing: TrailingOrders,
         checks: OrderChecks,
+        on_rules_changed: Callable[[str], None] = lambda symbol: None,
     ) -> None:
         self._transport = transport
         self._account = account
         self._trailing = trailing
         self._checks = checks
+        self._on_rules_changed = on_rules_changed
 
     @property
     def venue(self) -> Venue:
@@ -80,15 +86,24 @@ class BybitTrading:
         if request.type is OrderType.TRAILING_STOP_MARKET:
             return await self._trailing.place(request)
         parameters = {"category": LINEAR, **order_parameters(request)}
-        answer = await self._transport.call(
-            calls.CREATE,
-            parameters,
-            lane=_lane(request),
-            passes=frozenset({codes.DUPLICATE_ID}),
-        )
+        try:
+            answer = await self._transport.call(
+                calls.CREATE,
+                parameters,
+                lane=_lane(request),
+                passes=frozenset({codes.DUPLICATE_ID}),
+            )
+        except VenueRejected as refused:
+            self._heed(request.symbol, refused)
+            raise
         if answer.code == codes.DUPLICATE_ID:
             return await self._existing(request)
         return _submitted(request, answer.result.get("orderId"))
+
+    def _heed(self, symbol: str, refused: VenueRejected) -> None:
+        """Say so where a refusal shows that the rules are others than we know."""
+        if refused.code in codes.RULES_CHANGED:
+            self._on_rules_changed(symbol)
 
     async def _existing(self, request: OrderRequest) -> OrderReport:
         """Return the order that already has the id: it was sent before, and has arrived."""
@@ -159,9 +174,10 @@ class BybitTrading:
         refused = codes.error_of(
             code, str(verdict.get("msg", "")), changes=True, asked=calls.CREATE_BATCH.name
         )
-        if isinstance(refused, VenueRejected | OutcomeUnknown):
+        if isinstance(refused, VenueRejected):
+            self._heed(request.symbol, refused)
             return refused
-        return _not_sent(refused)
+        return refused if isinstance(refused, OutcomeUnknown) else _not_sent(refused)
 
     async def _fate_of_trailing(self, request: OrderRequest) -> Fate:
         try:
@@ -175,9 +191,13 @@ class BybitTrading:
 
     async def amend(self, symbol: str, change: AmendOrder) -> OrderReport:
         """Change a resting order; return how the venue shows it afterwards."""
-        answer = await self._transport.call(
-            calls.AMEND, amend_parameters(symbol, change), lane=Lane.QUERY
-        )
+        try:
+            answer = await self._transport.call(
+                calls.AMEND, amend_parameters(symbol, change), lane=Lane.QUERY
+            )
+        except VenueRejected as refused:
+            self._heed(symbol, refused)
+            raise
 
         def is_changed(report: OrderReport) -> bool:
             wanted = (change.quantity, change.price, change.trigger_price)
