@@ -7,6 +7,7 @@ Prints a line of JSON for each sample, and one with the verdict at the end.
 import asyncio
 import gc
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -347,14 +348,29 @@ async def _until(parties: list[Party], end_ms: int) -> None:
         await asyncio.sleep(0.05)
 
 
+class LogCount(logging.Handler):
+    """Counts what the adapters log, in place of printing it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.seen: Counter[str] = Counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one line."""
+        self.seen[f"{record.name}: {record.msg}"[:90]] += 1
+
+
 def main(arguments: list[str]) -> None:
     """Run as a process of its own."""
     address, *rest = arguments
+    log = LogCount()
+    logging.getLogger().addHandler(log)
 
     def tell(row: dict[str, Any]) -> None:
         print(json.dumps({"sample": row}), flush=True)
 
     verdict = asyncio.run(soak(plan_of(rest), address, tell))
+    verdict["logged"] = dict(log.seen.most_common(12))
     print(json.dumps({"verdict": verdict}), flush=True)
 
 

@@ -15,7 +15,7 @@ async def test_in_bad_weather_no_candle_and_no_fill_is_lost_and_no_order_is_sent
     plan = Plan(hours=0.2, symbols=4, weather=60, seed=3, speed=40)
     samples: list[dict[str, float]] = []
     tasks_before = len(asyncio.all_tasks())
-    async with soaked_world(plan) as (world, address):
+    async with soaked_world(plan) as (_, address):
         verdict = await soak(plan, address, samples.append)
     assert verdict["problems"] == {}
     assert verdict["errors"] == []
