@@ -126,7 +126,16 @@ async def reference_keeper(settings: Settings, venue: Venue) -> "AsyncIterator[R
 @asynccontextmanager
 async def connected(settings: Settings, venue: Venue, leg: "Leg") -> "AsyncIterator[Connected]":
     """Open one leg of a venue: its own host, its own key, its clock measured."""
+    _require_both_hosts(settings, venue)
     where, key = endpoints(settings, venue, leg), credentials(settings, venue, leg)
+    async with _opened(venue, where, key) as found:
+        yield found
+
+
+@asynccontextmanager
+async def _opened(
+    venue: Venue, where: "Endpoints", key: "Credentials | None"
+) -> "AsyncIterator[Connected]":
     found = await (_bybit if venue is Venue.BYBIT else _binance)(where, key)
     try:
         yield found
@@ -138,8 +147,23 @@ async def connected(settings: Settings, venue: Venue, leg: "Leg") -> "AsyncItera
 async def _data_live(settings: Settings, venue: Venue) -> "AsyncIterator[Connected]":
     from perpdesk.venues.endpoints import Leg
 
-    async with connected(settings, venue, Leg.DATA_LIVE) as found:
+    where = endpoints(settings, venue, Leg.DATA_LIVE)
+    async with _opened(venue, where, credentials(settings, venue, Leg.DATA_LIVE)) as found:
         yield found
+
+
+def _require_both_hosts(settings: Settings, venue: Venue) -> None:
+    """Refuse orders to one world and streams from another."""
+    rest, stream = _overrides(settings, venue)
+    if (rest is None) == (stream is None):
+        return
+    names = [f"PERPDESK_{venue.value.upper()}_{kind}_URL" for kind in ("REST", "WS")]
+    given, missing = names if stream is None else reversed(names)
+    raise UsageRefused(
+        f"{given} names another host and {missing} does not: requests and streams would belong to "
+        "different exchanges",
+        next_step=f"Set {missing} as well, or neither.",
+    )
 
 
 async def _binance(where: "Endpoints", key: "Credentials | None") -> "BinanceVenue":

@@ -117,6 +117,18 @@ def test_a_host_that_is_not_there_is_named(
     assert second.startswith(" next: Check the network")
 
 
+@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize("kind", ["REST", "WS"])
+def test_requests_and_streams_of_two_worlds_are_refused(
+    tmp_path: Path, world: dict[str, Any], venue: str, kind: str
+) -> None:
+    env = pointed(world, venue)
+    del env[f"PERPDESK_{venue.upper()}_{kind}_URL"]
+    said = check(tmp_path, env, venue)
+    assert said.code == 2
+    assert f"Set PERPDESK_{venue.upper()}_{kind}_URL as well, or neither" in said.err
+
+
 # The emulator.
 
 
