@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 import yaml
+from aiohttp import web
 
 from perpdesk.backtest.artifacts import (
     EQUITY_COLUMNS,
@@ -19,7 +20,11 @@ from perpdesk.backtest.curve_file import CURVE_COLUMNS
 from perpdesk.backtest.signals import SIGNAL_COLUMNS
 from perpdesk.backtest.spec import RunSpec, read_spec
 from perpdesk.cli.main import app
+from perpdesk.emulator.control import Control
+from perpdesk.emulator.faults import FaultKind
+from perpdesk.emulator.world import World
 from perpdesk.reports.round_trip import TRADE_COLUMNS
+from perpdesk.venues.endpoints import Leg
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -130,6 +135,24 @@ def test_the_guide_names_every_column_of_every_table() -> None:
     assert set(told) == set(tables)
     for name, columns in tables.items():
         assert set(columns) == set(re.findall(r"`([a-z_]+)`", told[name])) & set(columns)
+
+
+def test_the_guide_to_the_emulator_names_every_fault_and_every_control() -> None:
+    text = (ROOT / "docs" / "emulator.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", text, flags=re.MULTILINE)
+    told = [name for row in rows for name in re.findall(r"`([a-z-]+)`", row)]
+    assert sorted(told) == sorted(kind.value for kind in FaultKind)
+    router = web.UrlDispatcher()
+    Control(World({}, start_ms=0)).add_routes(router)
+    for resource in router.resources():
+        assert resource.canonical in text
+
+
+def test_the_guide_to_venues_names_every_leg() -> None:
+    text = (ROOT / "docs" / "venues.md").read_text(encoding="utf-8")
+    for leg in Leg:
+        assert f"`{leg.value}`" in text
+        assert f"BINANCE_{leg.value.upper().replace('-', '_')}_KEY" in text
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:
