@@ -64,14 +64,17 @@ class QuickWaits:
 
     So an adapter waits out recvWindow, silences and back-offs in a twentieth of their time, while
     what it signs carries a time that the venue takes. ahead_ms: how wrong the wall is on purpose.
+    hop_ms: by how much it is set ahead at every look.
     """
 
     def __init__(self) -> None:
         self._real = SystemTime()
         self.ahead_ms = 0
+        self.hop_ms = 0
         self._skipped_ms = 0.0
 
     def now_ms(self) -> int:
+        self.ahead_ms += self.hop_ms
         return self._real.now_ms() + self.ahead_ms
 
     def monotonic_ms(self) -> float:

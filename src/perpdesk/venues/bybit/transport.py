@@ -17,6 +17,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ import requests
 from pybit.unified_trading import HTTP
 from urllib3.exceptions import HTTPError
 
-from perpdesk.domain.errors import VenueRejected
+from perpdesk.domain.errors import PerpdeskError, VenueRejected
 from perpdesk.venues.bybit import calls, codes
 from perpdesk.venues.bybit.calls import IP, POOLS, Call
 from perpdesk.venues.bybit.failures import NotAnswered, http_error, network_error
@@ -35,6 +36,7 @@ from perpdesk.venues.rate_limit import Lane, RateBudget
 RECV_WINDOW_MS: Final = 5_000
 BAN_S: Final = 600.0
 """How long to stop after HTTP 403 "access too frequent". Source: reference/exchanges.md 5."""
+CLOCK_MAX_AGE_MS: Final = 300_000
 RATE_LIMIT_PAUSE_S: Final = 1.0
 PAUSE_MOST_S: Final = 60.0
 _NEVER_SENT: Final = 99999
@@ -137,6 +139,7 @@ class Transport:
         self._sessions: list[_Session] = []
         self._lock = threading.Lock()
         self._measuring = asyncio.Lock()
+        self._remeasuring: asyncio.Task[None] | None = None
 
     @property
     def is_signed(self) -> bool:
@@ -164,6 +167,8 @@ class Transport:
                 code=str(10003),
                 next_step="Set the key and the secret of this leg in the settings.",
             )
+        if call.pool is not None:
+            self._keep_time()
         answer = await self._once(call, parameters or {}, lane=lane, units=units)
         if answer.code == codes.CLOCK:
             await self.measure_clock()
@@ -191,6 +196,9 @@ class Transport:
 
     async def close(self) -> None:
         """End the threads and close the connections; a call that is under way ends by itself."""
+        if self._remeasuring is not None:
+            self._remeasuring.cancel()
+            await asyncio.gather(self._remeasuring, return_exceptions=True)
         loop = asyncio.get_running_loop()
         for pool in (self._trading, self._history):
             await loop.run_in_executor(None, functools.partial(pool.shutdown, cancel_futures=True))
@@ -200,6 +208,18 @@ class Transport:
             self._sessions.clear()
 
     # Inside.
+
+    def _keep_time(self) -> None:
+        """Measure the clock anew every few minutes, in the background: an order must not wait."""
+        measured, now_ms = self.clock.measured_at_ms, self.clock.local.now_ms()
+        is_old = measured is not None and not 0 <= now_ms - measured <= CLOCK_MAX_AGE_MS
+        if is_old and self._remeasuring is None:
+            self._remeasuring = asyncio.get_running_loop().create_task(self._remeasure())
+
+    async def _remeasure(self) -> None:
+        with suppress(PerpdeskError):  # The next call tries again, and a refusal tells.
+            await self.measure_clock()
+        self._remeasuring = None
 
     async def _once(
         self, call: Call, parameters: Mapping[str, Any], *, lane: Lane, units: int
