@@ -100,13 +100,18 @@ async def history(
 ) -> "AsyncIterator[History]":
     """Open what downloads, heals and syncs the stored series of a venue."""
     from perpdesk.marketdata.history import History
+    from perpdesk.marketdata.reference import ReferenceKeeper
 
+    label = source_label(settings, venue)
     async with _data_live(settings, venue) as live:
+        # What an emulator allows is nothing to remember of the venue that it plays.
+        rules = ReferenceKeeper(settings.data_dir, live.reference) if label == RECORDED else None
         yield History(
             candle_store(settings.data_dir),
             live.history,
             live.reference,
-            label=source_label(settings, venue),
+            label=label,
+            rules=rules,
             on_progress=on_progress,
         )
 

@@ -18,6 +18,7 @@ from perpdesk.marketdata.backfill_report import SeriesProgress, SeriesReport
 from perpdesk.marketdata.candle_store import CandleStore
 from perpdesk.marketdata.gaps import utc_text
 from perpdesk.marketdata.patience import Patience
+from perpdesk.marketdata.reference import ReferenceKeeper
 from perpdesk.marketdata.series import RECORDED, SeriesKey, StoredSeries, canonical_name
 
 _Answer = TypeVar("_Answer")
@@ -42,7 +43,8 @@ class Skipped:
 class History:
     """Recorded market data of one venue, in step with its source.
 
-    label: what downloaded rows are marked with; series of another source are never touched.
+    label: what downloaded rows are marked with; series of another source are never touched. rules:
+    what keeps the instruments of the same venue in step, an hour old at most, None to leave them.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class History:
         reference: ReferenceSource,
         *,
         label: str = RECORDED,
+        rules: ReferenceKeeper | None = None,
         patience: Patience | None = None,
         concurrency: int = 8,
         on_progress: Callable[[SeriesProgress], None] = lambda _: None,
@@ -60,6 +63,7 @@ class History:
         self._source = source
         self._reference = reference
         self._label = label
+        self._rules = rules
         self._patience = patience or Patience()
         self._backfill = Backfill(
             store,
@@ -113,6 +117,7 @@ class History:
                 self._wanted(symbol, kind, timeframe, max(since_ms, listed_ms), end_ms)
                 for kind in kinds
             ]
+        await self._refresh_rules(symbols)
         return await self._backfill.run(wanted)
 
     async def heal(self, symbols: Sequence[str] = ()) -> tuple[SeriesReport, ...]:
@@ -151,6 +156,7 @@ class History:
             for one in found
             if one not in gone
         ]
+        await self._refresh_rules([one.symbol for one in found if one.symbol in traded])
         return await self._backfill.run(wanted)
 
     def _wanted(
@@ -192,6 +198,11 @@ class History:
             if one.source != self._label
         )
         return [one for one in meant if one.source == self._label]
+
+    async def _refresh_rules(self, symbols: Sequence[str]) -> None:
+        """Keep the rules that belong to what is downloaded now."""
+        if self._rules is not None and symbols:
+            await self._asked(partial(self._rules.refresh_if_older, sorted(set(symbols))))
 
     async def _listed_ms(self, symbol: str) -> int:
         try:

@@ -1,5 +1,6 @@
 """Download, heal and sync: which ranges of which series they want, and what they refuse."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from tests.unit.marketdata.rows import (
     make_open_interest,
     make_trades,
 )
+from tests.unit.marketdata.test_reference import NOW_MS, FakeReference, exchange_info
 
 from perpdesk.domain.candles import DAY_MS, HOUR_MS, DataKind, Timeframe, Venue
 from perpdesk.domain.errors import DataRefused, UsageRefused, VenueRejected, VenueUnavailable
 from perpdesk.marketdata.candle_store import CandleStore
 from perpdesk.marketdata.history import History
+from perpdesk.marketdata.instruments import InstrumentBook
 from perpdesk.marketdata.patience import Patience
+from perpdesk.marketdata.reference import ReferenceKeeper
 
 DAYS = 35
 END_MS = START_MS + DAYS * DAY_MS
@@ -238,3 +242,23 @@ async def test_a_symbol_of_which_nothing_is_stored_is_refused_with_the_nearest(
     with pytest.raises(DataRefused) as refused:
         await history(store, source).sync(["XRPUSDT"])
     assert "perpdesk data download XRPUSDT --venue binance" in refused.value.next_step
+
+
+async def test_rules_are_kept_in_step_with_what_is_downloaded_and_asked_for_once_an_hour(
+    store: CandleStore, source: FakeHistory, tmp_path: Path
+) -> None:
+    said = FakeReference({"exchangeInfo": exchange_info("0.20", ["BTCUSDT", "ETHUSDT"])})
+    now = [NOW_MS]
+    keeper = ReferenceKeeper(tmp_path, said, now_ms=lambda: now[0])
+    one = history(store, source, rules=keeper)
+    wanted: dict[str, Any] = {"timeframe": H1, "kinds": [DataKind.CANDLES], "since_ms": START_MS}
+    await one.download(["BTCUSDT", "ETHUSDT"], **wanted)
+    assert said.asked == [("BTCUSDT", "ETHUSDT")]
+    book = InstrumentBook.load(tmp_path)
+    assert book.as_of(Venue.BINANCE, "ETHUSDT", NOW_MS).tick_size == Decimal("0.20")
+    now[0] += 59 * 60_000
+    await one.sync()
+    assert len(said.asked) == 1
+    now[0] += 2 * 60_000
+    await one.sync()
+    assert said.asked[1:] == [("BTCUSDT", "ETHUSDT")]
