@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -23,7 +23,14 @@ from perpdesk.domain.instrument import Instrument
 from perpdesk.emulator.binance.door import BinanceDoor
 from perpdesk.emulator.bybit.door import BybitDoor
 from perpdesk.emulator.bybit.rates import Limits
-from perpdesk.emulator.faults import DEFAULT_VALUES, USUAL_RATES, FaultKind, Schedule
+from perpdesk.emulator.faults import (
+    DEFAULT_VALUES,
+    USUAL_RATES,
+    Fault,
+    FaultKind,
+    Faults,
+    Schedule,
+)
 from perpdesk.emulator.server import Door, serving
 from perpdesk.emulator.tape import Tape
 from perpdesk.emulator.world import World
@@ -149,13 +156,67 @@ def _rounded(prices: Values, tick: float) -> Values:
     return np.round(np.maximum(np.rint(prices / tick), 1) * tick, decimals)
 
 
-def schedule_of(plan: Plan) -> Schedule:
+_STREAMS: Final = frozenset(
+    {FaultKind.DUPLICATE, FaultKind.REORDER, FaultKind.SILENT, FaultKind.CLOSE}
+)
+_BY_SYMBOL: Final = frozenset({FaultKind.LATE_CANDLE, FaultKind.SEQUENCE_GAP})
+_ANYWHERE: Final = frozenset(
+    {
+        FaultKind.MAINTENANCE,
+        FaultKind.CLOCK_SKEW,
+        FaultKind.PARTIAL_FILLS,
+        FaultKind.LISTEN_KEY_EXPIRY,
+        FaultKind.STOP_REFUSED,
+        FaultKind.NOT_FOUND,
+    }
+)
+_TOPICS: Final = {
+    Venue.BINANCE: ("*@kline_1m", "*@aggTrade", "*@depth*", "*@*", "user/*", "user/*"),
+    Venue.BYBIT: ("kline.*", "publicTrade.*", "orderbook.*", "order", "execution", "position"),
+}
+_PATHS: Final = {
+    Venue.BINANCE: ("*", "*/order", "*/order", "*/algoOrder", "*/batchOrders", "*/userTrades"),
+    Venue.BYBIT: ("*", "*/order/create", "*/order/cancel", "*/order/*", "*/execution/list"),
+}
+
+
+class Weather(Schedule):
+    """The usual schedule, with each fault aimed: at one venue, and at a stream or a call of it.
+
+    Without that nearly all would strike where most messages are, on one venue's candles.
+    """
+
+    symbols: Mapping[Venue, Sequence[str]]
+
+    def advance(self, faults: Faults, start_ms: int, end_ms: int) -> None:
+        """Arm what falls into [start_ms, end_ms)."""
+        before = len(faults.armed)
+        super().advance(faults, start_ms, end_ms)
+        for fault in faults.armed[before:]:
+            self._aim(fault)
+
+    def _aim(self, fault: Fault) -> None:
+        venue = fault.venue = self._random.choice((Venue.BINANCE, Venue.BYBIT))
+        if fault.kind is FaultKind.LISTEN_KEY_EXPIRY:
+            fault.venue = Venue.BINANCE
+        elif fault.kind in _BY_SYMBOL:
+            symbol = self._random.choice(self.symbols[venue])
+            fault.path = f"{symbol.lower()}@*" if venue is Venue.BINANCE else f"*.{symbol}"
+        elif fault.kind in _STREAMS:
+            fault.path = self._random.choice(_TOPICS[venue])
+        elif fault.kind not in _ANYWHERE:
+            fault.path = self._random.choice(_PATHS[venue])
+
+
+def weather_of(plan: Plan) -> Weather:
     """Return the weather. What is counted in seconds of the wall is shortened by the speed."""
     values = dict(DEFAULT_VALUES)
     values[FaultKind.DELAY] = values[FaultKind.JITTER] = max(20.0, 300 / plan.speed)
     values[FaultKind.BAN] = 60.0 / plan.speed
     rates = {kind: rate * plan.weather for kind, rate in USUAL_RATES.items()}
-    return Schedule(per_hour=rates, values=values, seed=plan.seed)
+    weather = Weather(per_hour=rates, values=values, seed=plan.seed)
+    weather.symbols = {venue: list(found) for venue, found in instruments_of(plan).items()}
+    return weather
 
 
 @asynccontextmanager
@@ -167,7 +228,7 @@ async def soaked_world(plan: Plan) -> AsyncIterator[tuple[World, str]]:
         speed=plan.speed,
         step_ms=STEP_MS,
         seed=plan.seed,
-        schedule=schedule_of(plan),
+        schedule=weather_of(plan),
     )
     world.open_demo_accounts(CAPITAL)
     many = int(max(1, plan.speed))
