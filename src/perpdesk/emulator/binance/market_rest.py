@@ -181,12 +181,16 @@ class MarketRest:
         start_ms, end_ms = params.integer("startTime"), params.integer("endTime")
         found: list[tuple[int, str, object]] = []
         for market in call.markets():
-            past = market.funding_history(start_ms or 0, call.now_ms if end_ms is None else end_ms)
-            for row in past:
+            first_ms, last_ms = start_ms or 0, call.now_ms if end_ms is None else end_ms
+            for row in market.funding_history(first_ms - _JITTER_MS, last_ms):
+                # The venue writes down settlements some milliseconds after their time, and goes by
+                # what is written.
+                written_ms = row.ts_ms + row.ts_ms // HOUR_MS % _JITTER_MS
+                if not first_ms <= written_ms <= last_ms:
+                    continue
                 told = {
                     "symbol": market.symbol,
-                    # The venue writes down settlements some milliseconds after their time.
-                    "fundingTime": row.ts_ms + row.ts_ms // HOUR_MS % _JITTER_MS,
+                    "fundingTime": written_ms,
                     "fundingRate": fixed(row.rate, 8),
                     "markPrice": fixed(row.mark_price, 8) if row.mark_price else "",
                 }

@@ -128,6 +128,20 @@ async def test_funding_is_ascending_and_only_near_its_time(door: Loopback) -> No
     assert len(later) == 1
 
 
+async def test_funding_windows_go_by_the_time_that_is_written_down(door: Loopback) -> None:
+    first = (await door.public("/fapi/v1/fundingRate", symbol=SYMBOL))[0]
+    written_ms = first["fundingTime"]
+    for start_ms, end_ms, found in (
+        (written_ms, written_ms, [first]),
+        (written_ms + 1, written_ms + MINUTE_MS, []),
+        (written_ms - MINUTE_MS, written_ms - 1, []),
+    ):
+        rows = await door.public(
+            "/fapi/v1/fundingRate", symbol=SYMBOL, startTime=start_ms, endTime=end_ms
+        )
+        assert rows == found
+
+
 async def test_open_interest_history_lies_on_its_grid(door: Loopback) -> None:
     rows = await door.public("/futures/data/openInterestHist", symbol=SYMBOL, period="1h", limit=4)
     assert [row["timestamp"] for row in rows] == [NOON_MS - step * HOUR_MS for step in (3, 2, 1, 0)]
