@@ -303,7 +303,7 @@ def _made_tapes(
 
 
 def _recorded_tapes(folder: Path, venue: Venue, symbols: Sequence[str] | None) -> "list[Tape]":
-    from perpdesk.emulator.tape import Tape, minutes_of
+    from perpdesk.emulator.tape import Tape, minutes_of, playable, with_trades
 
     store, book = candle_store(folder), InstrumentBook.load(folder)
     stored = [one for one in store.series() if one.venue is venue]
@@ -320,12 +320,17 @@ def _recorded_tapes(folder: Path, venue: Venue, symbols: Sequence[str] | None) -
         candles = store.candles(venue, symbol, finest)
         marks = store.timeframes(venue, symbol, DataKind.MARK)
         has_funding = store.has(venue, symbol, DataKind.FUNDING)
+        has_trades = store.has(venue, symbol, DataKind.TRADES)
+        trades = store.trades(venue, symbol) if has_trades else None
+        instrument = book.as_of(venue, symbol, int(candles.ts_ms[-1]))
+        minutes = playable(minutes_of(candles), float(instrument.step_size))
         tapes.append(
             Tape(
-                instrument=book.as_of(venue, symbol, int(candles.ts_ms[-1])),
-                candles=minutes_of(candles),
+                instrument=instrument,
+                candles=minutes if trades is None else with_trades(minutes, trades),
                 mark=store.mark_candles(venue, symbol, marks[0]) if marks else None,
                 funding=store.funding(venue, symbol) if has_funding else None,
+                trades=trades,
             )
         )
     return tapes

@@ -7,6 +7,7 @@ of a minute add up to its candle, and a candle that is still open is what its tr
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -18,21 +19,9 @@ from perpdesk.domain.numbers import ZERO, decimal_of, floor_to_step, round_to_ti
 from perpdesk.domain.order import Side
 from perpdesk.emulator.book import Book
 from perpdesk.emulator.tape import Tape
+from perpdesk.emulator.trade_tape import MarketTrade, TradeTape
 
-TRADES_PER_MINUTE: Final = 12
-_KNOTS: Final = (0, 3, 7, TRADES_PER_MINUTE - 1)
 DEFAULT_RATE: Final = Decimal("0.0001")
-
-
-@dataclass(frozen=True, slots=True)
-class MarketTrade:
-    """A public trade. trade_id: rises by time and says where on the tape it lies."""
-
-    trade_id: int
-    ts_ms: int
-    price: Decimal
-    quantity: Decimal
-    taker_side: Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +67,7 @@ class Market:
         self._minutes = tape.candles.ts_ms
         self._next_funding = 0
         self._mark_range: tuple[int, int, Decimal | None, Decimal | None] = (0, 0, None, None)
-        self._remembered: tuple[int, list[MarketTrade]] = (-1, [])
+        self.trades = TradeTape(tape)
         row = max(0, int(np.searchsorted(self._minutes, start_ms, side="right")) - 1)
         self.last_price = decimal_of(float(tape.candles.open[row]))
         self.book = Book(self.instrument)
@@ -169,81 +158,21 @@ class Market:
 
     def trades_between(self, start_ms: int, end_ms: int) -> Iterator[MarketTrade]:
         """Yield trades with start_ms <= time < end_ms."""
-        row = int(np.searchsorted(self._minutes, start_ms, side="right")) - 1
-        for index in range(max(0, row), len(self._minutes)):
-            if int(self._minutes[index]) >= end_ms:
-                return
-            for trade in self._minute(index):
-                if trade.ts_ms >= end_ms:
-                    break
-                if trade.ts_ms >= start_ms:
-                    yield trade
+        return self.trades.between(start_ms, end_ms)
 
     def trades_from(self, trade_id: int, limit: int) -> list[MarketTrade]:
         """Return up to `limit` trades from an id on, as far as time has come."""
-        found: list[MarketTrade] = []
-        for index in range(max(0, trade_id // TRADES_PER_MINUTE), len(self._minutes)):
-            for trade in self._minute(index):
-                if trade.ts_ms >= self.now_ms or len(found) >= limit:
-                    return found
-                if trade.trade_id >= trade_id:
-                    found.append(trade)
-        return found
+        return list(islice(self.trades.beginning_with(trade_id, self.now_ms), limit))
 
     def recent_trades(self, limit: int) -> list[MarketTrade]:
         """Return the latest trades, oldest first."""
-        minutes = limit // TRADES_PER_MINUTE + 2
-        since = self.now_ms - minutes * MINUTE_MS
-        return list(self.trades_between(since, self.now_ms))[-limit:]
+        newest = self.trades.next_id(self.now_ms) - 1
+        return self.trades_from(max(1, newest - limit + 1), limit)
 
-    def _minute(self, index: int) -> list[MarketTrade]:
-        """Return the trades of one minute; the latest minute asked for is remembered."""
-        if self._remembered[0] != index:
-            self._remembered = (index, list(self._made(index)))
-        return self._remembered[1]
-
-    def _made(self, index: int) -> Iterator[MarketTrade]:
-        """Yield trades through open, extremes and close of a minute, its volume shared out."""
-        candles, tick = self.tape.candles, self.instrument.tick_size
-        opens, close = float(candles.open[index]), float(candles.close[index])
-        high, low = float(candles.high[index]), float(candles.low[index])
-        volume = decimal_of(float(candles.volume[index]))
-        if not volume:
-            return
-        first, second = (low, high) if close >= opens else (high, low)
-        knots = [decimal_of(each) for each in (opens, first, second, close)]
-        share = floor_to_step(volume / TRADES_PER_MINUTE, self.instrument.step_size)
-        left, before = volume, knots[0]
-        start_ms = int(self._minutes[index])
-        for number in range(TRADES_PER_MINUTE):
-            is_last = number == TRADES_PER_MINUTE - 1
-            quantity = left if is_last else share
-            if number in _KNOTS:
-                price = knots[_KNOTS.index(number)]
-                quantity = quantity or min(left, self.instrument.step_size)
-            else:
-                price = self._between(knots, number, tick)
-            left -= quantity
-            if quantity <= ZERO and not is_last and number not in _KNOTS:
-                continue
-            yield MarketTrade(
-                trade_id=index * TRADES_PER_MINUTE + number,
-                ts_ms=start_ms
-                + number * (MINUTE_MS // TRADES_PER_MINUTE)
-                + (4_999 if is_last else 0),
-                price=price,
-                quantity=quantity,
-                taker_side=Side.BUY if price >= before else Side.SELL,
-            )
-            before = price
-
-    @staticmethod
-    def _between(knots: list[Decimal], number: int, tick: Decimal) -> Decimal:
-        after = next(place for place, knot in enumerate(_KNOTS) if knot > number)
-        start, end = _KNOTS[after - 1], _KNOTS[after]
-        low, high = knots[after - 1], knots[after]
-        price = round_to_tick(low + (high - low) * (number - start) / (end - start), tick)
-        return min(max(price, min(low, high)), max(low, high))
+    def trade_ids(self, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """Return the ids of the first and the last trade in [start_ms, end_ms); equal if none."""
+        first = self.trades.next_id(start_ms)
+        return first, max(first, self.trades.next_id(min(end_ms, self.now_ms)) - 1)
 
     # Candles.
 
@@ -273,6 +202,7 @@ class Market:
         first = np.append(0, np.flatnonzero(np.diff(starts)) + 1)
         last = np.append(first[1:], len(starts)) - 1
         quote = closed.volume * (opens + closes) / 2
+        rows = np.searchsorted(self._minutes, closed.ts_ms)
         columns = (
             opens[first],
             np.maximum.reduceat(highs, first),
@@ -280,7 +210,7 @@ class Market:
             closes[last],
             np.add.reduceat(closed.volume, first),
             np.add.reduceat(quote, first),
-            (last - first + 1) * TRADES_PER_MINUTE,
+            np.add.reduceat(self.trades.counts[rows], first),
         )
         listed = [column.tolist() for column in columns]
         return {ts: list(part) for ts, *part in zip(starts[first].tolist(), *listed, strict=True)}

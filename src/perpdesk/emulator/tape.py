@@ -9,7 +9,15 @@ from typing import Final
 
 import numpy as np
 
-from perpdesk.domain.candles import MINUTE_MS, Candles, FundingRates, Timeframe, Values
+from perpdesk.domain.candles import (
+    MINUTE_MS,
+    Candles,
+    FundingRates,
+    Timeframe,
+    Times,
+    Trades,
+    Values,
+)
 from perpdesk.domain.instrument import Instrument
 
 MINUTE: Final = Timeframe.parse("1m")
@@ -20,13 +28,15 @@ class Tape:
     """One symbol of one venue.
 
     candles: one-minute candles without gaps in what is played (a gap is a pause of the market).
-    mark: candles of mark price, of any timeframe, or None: last price stands in.
+    mark: candles of mark price, of any timeframe, or None: last price stands in. trades: recorded
+    ones, or None; a minute that has some is what they make it.
     """
 
     instrument: Instrument
     candles: Candles
     mark: Candles | None
     funding: FundingRates | None
+    trades: Trades | None = None
 
     @property
     def symbol(self) -> str:
@@ -91,3 +101,36 @@ def _on_the_digits(path: Values, candles: Candles) -> Values:
     sample = candles.close[: min(1000, len(candles))]
     digits = max(len(repr(float(price)).partition(".")[2]) for price in sample)
     return np.clip(np.round(path, digits), candles.low[:, None], candles.high[:, None])
+
+
+def with_trades(minutes: Candles, trades: Trades) -> Candles:
+    """Return the minutes with those that have recorded trades made of them."""
+    opened: Times = trades.ts_ms // MINUTE_MS * MINUTE_MS
+    first = np.append(0, np.flatnonzero(np.diff(opened)) + 1) if len(opened) else np.empty(0, int)
+    place = np.searchsorted(minutes.ts_ms, opened[first])
+    known = place < len(minutes)
+    known[known] &= minutes.ts_ms[place[known]] == opened[first][known]
+    if not known.any():
+        return minutes
+    last = np.append(first[1:], len(opened)) - 1
+    rows = place[known]
+
+    def made(before: Values, values: Values) -> Values:
+        after = before.copy()
+        after[rows] = values[known]
+        return after
+
+    return replace(
+        minutes,
+        open=made(minutes.open, trades.price[first]),
+        high=made(minutes.high, np.maximum.reduceat(trades.price, first)),
+        low=made(minutes.low, np.minimum.reduceat(trades.price, first)),
+        close=made(minutes.close, trades.price[last]),
+        volume=made(minutes.volume, np.add.reduceat(trades.quantity, first)),
+    )
+
+
+def playable(minutes: Candles, step_size: float) -> Candles:
+    """Return minutes that trades of whole steps can make: where the price moves, at least four."""
+    moves = (minutes.high > minutes.low) & (minutes.volume < 4 * step_size)
+    return replace(minutes, volume=np.where(moves, 4 * step_size, minutes.volume))

@@ -9,7 +9,8 @@ from perpdesk.domain.candles import DAY_MS, HOUR_MS, MINUTE_MS, DataKind, Timefr
 from perpdesk.domain.events import FundingSettlement
 from perpdesk.domain.numbers import decimal_of
 from perpdesk.emulator.book import BookChange
-from perpdesk.emulator.market import Market, MarketTrade
+from perpdesk.emulator.market import Market
+from perpdesk.emulator.trade_tape import MarketTrade
 
 MINUTE, HOUR = Timeframe.parse("1m"), Timeframe.parse("1h")
 

@@ -9,7 +9,8 @@ from perpdesk.emulator.binance.calls import Call, Endpoint, Params, Security, We
 from perpdesk.emulator.binance.errors import ApiError
 from perpdesk.emulator.binance.exchange_info import exchange_info
 from perpdesk.emulator.binance.words import INTERVALS, fixed, price, quantity
-from perpdesk.emulator.market import Market, MarketTrade, Row
+from perpdesk.emulator.market import Market, Row
+from perpdesk.emulator.trade_tape import MarketTrade
 
 MOST_CANDLES: Final = 1_500
 AGGREGATES_KEPT_MS: Final = 2 * DAY_MS

@@ -3,8 +3,6 @@
 from decimal import Decimal
 from typing import Final
 
-import numpy as np
-
 from perpdesk.domain.candles import DAY_MS, HOUR_MS, DataKind, Timeframe
 from perpdesk.domain.instrument import Instrument, MarginTier
 from perpdesk.domain.numbers import ZERO, floor_to_step
@@ -18,7 +16,8 @@ from perpdesk.emulator.binance.words import (
     price,
     quantity,
 )
-from perpdesk.emulator.market import TRADES_PER_MINUTE, Market, MarketTrade, Row
+from perpdesk.emulator.market import Market, Row
+from perpdesk.emulator.trade_tape import MarketTrade
 
 _QUARTER: Final = Timeframe.parse("15m")
 INTEREST_RATE: Final = "0.00010000"
@@ -58,7 +57,7 @@ def kline_body(
     """Return a candle as streams have it."""
     instrument, bought = market.instrument, Shares(row, market.instrument)
     close_ms = timeframe.close_ms(row.ts_ms)
-    first, last = trade_ids(market, row.ts_ms, min(close_ms, market.now_ms))
+    first, last = market.trade_ids(row.ts_ms, close_ms)
     head: dict[str, object] = {"t": row.ts_ms, "T": close_ms - 1}
     if with_symbol:
         head["s"] = market.symbol
@@ -78,16 +77,6 @@ def kline_body(
         "Q": cut(bought.quote, 5),
         "B": "0",
     }
-
-
-def trade_ids(market: Market, start_ms: int, end_ms: int) -> tuple[int, int]:
-    """Return the ids of the first and last trade that may lie in [start_ms, end_ms)."""
-    minutes = market.tape.candles.ts_ms
-    first = int(np.searchsorted(minutes, start_ms, side="left"))
-    last = int(np.searchsorted(minutes, end_ms, side="left")) - 1
-    into = (end_ms - 1 - int(minutes[max(0, last)])) * TRADES_PER_MINUTE // 60_000
-    ends = last * TRADES_PER_MINUTE + min(TRADES_PER_MINUTE - 1, max(0, into))
-    return first * TRADES_PER_MINUTE, max(first * TRADES_PER_MINUTE, ends)
 
 
 def price_row(row: Row, timeframe: Timeframe) -> list[object]:
@@ -218,7 +207,7 @@ class DayTickers:
         quote = sum((row.quote_volume for row in rows), ZERO)
         start_ms = rows[0].ts_ms if rows else market.now_ms
         trades = market.recent_trades(1)
-        first, final = trade_ids(market, start_ms, market.now_ms)
+        first, final = market.trade_ids(start_ms, market.now_ms)
         return {
             "symbol": market.symbol,
             "priceChange": price(last - opened, instrument),

@@ -8,7 +8,8 @@ import numpy as np
 from perpdesk.domain.candles import DAY_MS, HOUR_MS, MINUTE_MS, DataKind, Timeframe
 from perpdesk.domain.numbers import ONE, ZERO, decimal_of, floor_to_step, round_to_tick
 from perpdesk.emulator.bybit.messages import amount, number, side_word
-from perpdesk.emulator.market import Market, MarketTrade, Row
+from perpdesk.emulator.market import Market, Row
+from perpdesk.emulator.trade_tape import MarketTrade
 
 INTERVALS: Final = {
     word: Timeframe.parse(name)
