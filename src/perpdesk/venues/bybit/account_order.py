@@ -33,7 +33,6 @@ class AccountOrder:
         self._booked: OrderedDict[OrderId, Decimal] = OrderedDict()
         self._latest: OrderedDict[OrderId, OrderReport] = OrderedDict()
         self._waiting: dict[OrderId, list[OrderReport]] = {}
-        self.last_fill_ms = 0
 
     def synchronize(self, orders: Iterable[OrderReport], fills: Iterable[FillReport]) -> None:
         """Take what a REST snapshot delivered: it counts as delivered."""
@@ -76,7 +75,6 @@ class AccountOrder:
         self._fill_ids[fill.trade_id] = None
         booked = self._booked.get(fill.order_id, ZERO)
         self._booked[fill.order_id] = booked + fill.quantity
-        self.last_fill_ms = max(self.last_fill_ms, fill.ts_event_ms)
         for kept in (self._fill_ids, self._booked, self._latest):
             while len(kept) > KEPT:
                 kept.popitem(last=False)

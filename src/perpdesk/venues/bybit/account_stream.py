@@ -20,7 +20,7 @@ from perpdesk.venues.bybit.wire import (
 from perpdesk.venues.clock import VenueClock
 
 OVERLAP_MS: Final = 60_000
-"""How far before the last known fill a resync looks back."""
+"""How far before what is known to be whole a resync looks back."""
 LOOK_S: Final = 0.5
 FILLS_WITHIN_S: Final = 2.0
 """How long an order's report waits for its fills before REST is asked for them."""
@@ -49,19 +49,22 @@ class AccountState:
         self._put = put
         self._rebuild = rebuild
         self._order = AccountOrder()
-        self._since_ms = clock.now_ms()
+        # Up to here REST and the stream were found to agree on fills. Not the time of the last fill
+        # told: one that was kept back before it would never be asked for again.
+        self._agreed_ms = clock.now_ms()
         self._funding_ids: dict[str, None] = {}
         self._is_live = False
 
     async def resync(self) -> None:
         """Read orders, positions, balances and fills; what the socket says meanwhile waits."""
-        since_ms = max(self._since_ms, self._order.last_fill_ms) - OVERLAP_MS
+        asked_ms = self._clock.now_ms()
         # Balances first: they read the margin mode, by which positions are told.
         balances = await self._account.balances()
         orders = await self._account.open_orders()
         positions = await self._account.positions()
-        fills = await self._account.executions(since_ms)
+        fills = await self._account.executions(self._agreed_ms - OVERLAP_MS)
         self._order.synchronize(orders, fills)
+        self._agreed_ms = max(self._agreed_ms, asked_ms)
         self._put(
             AccountSynchronized(
                 orders=orders,
@@ -155,9 +158,9 @@ class AccountState:
         """Find out whether the stream, though open, does not tell what happens."""
         if not self._is_live:
             return
-        since_ms = max(self._since_ms, self._order.last_fill_ms) - OVERLAP_MS
         due_ms = self._clock.now_ms() - LAG_MS
-        for fill in await self._account.executions(since_ms):
+        for fill in await self._account.executions(self._agreed_ms - OVERLAP_MS):
             if fill.ts_event_ms < due_ms and not self._order.knows_fill(fill.trade_id):
                 self._rebuild(f"trade {fill.trade_id} did not come by the account's stream")
                 return
+        self._agreed_ms = max(self._agreed_ms, due_ms)
