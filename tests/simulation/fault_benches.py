@@ -64,11 +64,12 @@ class QuickWaits:
 
     So an adapter waits out recvWindow, silences and back-offs in a twentieth of their time, while
     what it signs carries a time that the venue takes. ahead_ms: how wrong the wall is on purpose.
-    hop_ms: by how much it is set ahead at every look.
+    hop_ms: by how much it is set ahead at every look. hurry: seconds of the stopwatch in one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hurry: float = SPEED) -> None:
         self._real = SystemTime()
+        self._hurry = hurry
         self.ahead_ms = 0
         self.hop_ms = 0
         self._skipped_ms = 0.0
@@ -78,10 +79,10 @@ class QuickWaits:
         return self._real.now_ms() + self.ahead_ms
 
     def monotonic_ms(self) -> float:
-        return self._real.monotonic_ms() * SPEED + self._skipped_ms
+        return self._real.monotonic_ms() * self._hurry + self._skipped_ms
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / SPEED)
+        await asyncio.sleep(seconds / self._hurry)
 
     def skip(self, seconds: float) -> None:
         """Let the stopwatch jump ahead; who sleeps already sleeps on."""
@@ -242,16 +243,20 @@ async def bench_of(
     *,
     pipe: PipeSettings = PATIENT,
     speed: float = 0.0,
+    hurry: float = SPEED,
     knows_rules: bool = True,
     on_rules_changed: Callable[[str], None] | None = None,
     start_ms: int = NOON_MS,
 ) -> AsyncIterator[Bench]:
-    """Yield a bench of "binance" or "bybit". knows_rules: whether orders are judged before."""
+    """Yield a bench of "binance" or "bybit". knows_rules: whether orders are judged before.
+
+    speed: of virtual time; at zero it stands still until moved. hurry: of the adapter's waits.
+    """
     venue = Venue(name)
     world = world_of(venue, speed=speed, start_ms=start_ms)
     gate = Gatekeeper(BinanceDoor(world) if venue is Venue.BINANCE else BybitDoor(world))
     plug = Plug(world=world, gate=gate)
-    local = QuickWaits()
+    local = QuickWaits(hurry)
     markets = world.venues[venue].markets
     rules = {one: market.instrument for one, market in markets.items()} if knows_rules else {}
     given: dict[str, Any] = {

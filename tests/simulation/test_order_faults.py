@@ -2,11 +2,13 @@
 and 22: what is refused is refused for good."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from itertools import product
 
 import pytest
 from tests.contract.venue_benches import eventually
+from tests.simulation.driven_brackets import driven, long_of
 from tests.simulation.fault_benches import (
     AMEND,
     BATCH,
@@ -32,7 +34,7 @@ from perpdesk.domain.errors import (
     VenueUnavailable,
 )
 from perpdesk.domain.events import AmendOrder
-from perpdesk.domain.order import ClientOrderId, OrderRequest, OrderStatus, Side
+from perpdesk.domain.order import ClientOrderId, OrderRequest, OrderStatus, OrderType, Side
 from perpdesk.domain.ports import NeverArrived
 from perpdesk.domain.venue_reports import OrderReport
 from perpdesk.emulator.faults import FaultKind
@@ -268,6 +270,26 @@ async def test_a_fill_that_shows_up_after_never_arrived_is_told_under_our_id(
         )
     assert fills.get(NAME, D(0)) > 0
     assert bench.accepted() == [NAME]
+
+
+@row(12)
+async def test_a_late_fill_revives_its_bracket_which_protects_it_and_tells_a_person(
+    bench: Bench,
+) -> None:
+    limit = bench.price + 1
+    plan = long_of(bench)
+    entry = replace(plan.entry, type=OrderType.STOP_MARKET, trigger_price=limit, price=None)
+    bench.arm(FaultKind.DROP_AFTER, CONDITIONAL[bench.name])
+    bench.arm(FaultKind.NOT_FOUND, left=None)
+    async with driven(bench, replace(plan, entry=entry)) as run:
+        await eventually(lambda: run.bracket.is_done)
+        assert run.alarms == []
+        bench.disarm()
+        # It was there all the time, and triggers now.
+        await eventually(lambda: bench.held, meanwhile=lambda: bench.world.advance(10_000))
+        await eventually(lambda: run.is_protected)
+        assert any("never arrived" in alarm for alarm in run.alarms)
+    assert bench.accepted() == [NAME, STOP]
 
 
 # Row 22: what is refused is refused, in the venue's words, and not made smaller in silence.

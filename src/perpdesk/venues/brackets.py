@@ -146,7 +146,9 @@ class Bracket:
         for report in orders:
             sent = self._sent_of(report)
             if sent is not None:
+                was_absent = sent.absent
                 sent.learn(report)
+                self._mind_revival(sent, was_absent=was_absent)
         for fill in fills:
             self._learn_fill(fill)
         return self._decide()
@@ -205,8 +207,9 @@ class Bracket:
         sent = self._sent_of(report)
         if sent is None:
             return
-        was_closed = sent.is_closed
+        was_closed, was_absent = sent.is_closed, sent.absent
         sent.learn(report)
+        self._mind_revival(sent, was_absent=was_absent)
         if was_closed or not sent.is_closed or sent.cancel_sent or sent.is_filled:
             return
         leg = self._leg_of(sent)
@@ -220,9 +223,17 @@ class Bracket:
     def _learn_fill(self, fill: FillReport) -> None:
         sent = self._by_id.get(fill.client_order_id)
         if sent is not None:
+            was_absent = sent.absent
             sent.learn_fill(fill)
+            self._mind_revival(sent, was_absent=was_absent)
         elif any(leg.is_ours(fill.client_order_id) for leg in self._all_legs()):
             self._early_fills.setdefault(fill.client_order_id, []).append(fill)
+
+    def _mind_revival(self, sent: SentOrder, *, was_absent: bool) -> None:
+        """Tell a person of an order that the venue denied and has: our picture was wrong."""
+        if was_absent and not sent.absent:
+            words = "was taken for never arrived, and the venue has it: it is followed again"
+            self._alarm(f"{sent.client_order_id} of {sent.request.symbol} {words}")
 
     def _sent_of(self, report: OrderReport) -> SentOrder | None:
         """Find the order that is meant, also one of ours that was placed before a restart."""

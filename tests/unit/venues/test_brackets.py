@@ -311,8 +311,18 @@ def test_a_stop_that_never_arrived_is_placed_under_a_new_id() -> None:
     commands = bracket.on_absent(stop_leg().client_order_id)
     assert told(commands) == ["place desk-sig-s-2 STOP_MARKET 1"]
     # And if the venue knew it after all, one of the two goes, once the newer is accepted.
-    assert bracket.on_report(report(stop_leg(), ACCEPTED)) == []
+    assert told(bracket.on_report(report(stop_leg(), ACCEPTED))) == ["alarm"]
     assert told(accept(bracket, commands)) == ["cancel desk-sig-s-1"]
+
+
+def test_a_late_fill_of_an_entry_taken_for_absent_is_protected_with_one_alarm() -> None:
+    bracket = bracket_of(stop_leg())
+    bracket.start()
+    assert bracket.on_absent(ENTRY.client_order_id) == []
+    assert bracket.is_done
+    commands = bracket.on_fill(fill(ENTRY, "1", "1"))
+    assert told(commands) == ["alarm", "place desk-sig-s-1 STOP_MARKET 1"]
+    assert told(bracket.on_report(report(ENTRY, FILLED, "1"))) == []
 
 
 def test_a_moved_stop_is_placed_at_the_new_trigger_before_the_old_goes() -> None:
