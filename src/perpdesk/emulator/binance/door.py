@@ -63,7 +63,7 @@ class BinanceDoor:
         self._streams = MarketStreams(self._venue.markets, world.faults)
         self._users = UserStreams(world, self._streams.put_liquidation)
         self._dispatcher = Dispatcher(
-            world, self._gate, Limits(weight_limit, wall), self._endpoints()
+            world, self._gate, Limits(weight_limit, wall, self._gate.venue_ms), self._endpoints()
         )
         self._ws_api = WsApi(self._dispatcher)
         self._sockets: set[ClientSocket] = set()
@@ -80,7 +80,8 @@ class BinanceDoor:
 
     def failure(self, kind: FaultKind, seconds: float) -> web.Response:
         """Return what the venue answers in trouble."""
-        return failure(kind, seconds, self._weight_limit)
+        venue_ms = self._gate.venue_ms()
+        return failure(kind, seconds, weight_limit=self._weight_limit, venue_ms=venue_ms)
 
     async def close(self) -> None:
         """Cut every socket."""

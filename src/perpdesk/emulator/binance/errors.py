@@ -4,7 +4,6 @@ Source: reference/exchanges.md 3.6 and the documentation it names, read 2026-11.
 """
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -117,14 +116,17 @@ def json_response(
     )
 
 
-def failure(kind: FaultKind, seconds: float, weight_limit: int) -> web.Response:
-    """Return what the venue, or what stands before it, answers in trouble."""
+def failure(kind: FaultKind, seconds: float, *, weight_limit: int, venue_ms: int) -> web.Response:
+    """Return what the venue, or what stands before it, answers in trouble.
+
+    venue_ms: the time that the venue shows, by which a ban is dated.
+    """
     wait = {"Retry-After": str(max(1, math.ceil(seconds)))}
     match kind:
         case FaultKind.RATE_LIMIT:
             return json_response(ApiError(-1003, weight_limit).body(), 429, wait)
         case FaultKind.BAN:
-            until_ms = int((time.time() + seconds) * 1000)
+            until_ms = venue_ms + int(seconds * 1000)
             text = f"Way too many requests; IP(127.0.0.1) banned until {until_ms}. "
             text += "Please use the websocket for live updates to avoid bans."
             return json_response(ApiError(-1003, text=text).body(), 418, wait)

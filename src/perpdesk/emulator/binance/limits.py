@@ -27,13 +27,20 @@ class _Used:
 
 
 class Limits:
-    """Counts what clients use. wall: seconds since the epoch."""
+    """Counts what clients use. wall: seconds since the epoch.
+
+    venue_ms: the time that the venue shows, by which bans are dated; the wall's unless given.
+    """
 
     def __init__(
-        self, weight_limit: int = WEIGHT_LIMIT, wall: Callable[[], float] = time.time
+        self,
+        weight_limit: int = WEIGHT_LIMIT,
+        wall: Callable[[], float] = time.time,
+        venue_ms: Callable[[], int] | None = None,
     ) -> None:
         self.weight_limit = weight_limit
         self._wall = wall
+        self._venue_ms = venue_ms or (lambda: int(wall() * 1000))
         self._used: defaultdict[str, _Used] = defaultdict(_Used)
         self._orders: defaultdict[str, deque[tuple[float, int, int]]] = defaultdict(deque)
 
@@ -41,14 +48,14 @@ class Limits:
         """Add the weight of a call. Raises ApiError: 429 above the limit, 418 when banned."""
         used, now = self._of(address), self._wall()
         if now < used.banned_until:
-            raise _banned(used.banned_until, now)
+            raise self._banned(used.banned_until - now)
         used.weight += weight
         if used.weight <= self.weight_limit:
             return
         used.refused += 1
         if used.refused > TOLERATED:
             used.banned_until = now + BAN_S
-            raise _banned(used.banned_until, now)
+            raise self._banned(used.banned_until - now)
         error = ApiError(-1003, self.weight_limit)
         error.headers["Retry-After"] = str(max(1, math.ceil((used.minute + 1) * 60 - now)))
         raise error
@@ -56,6 +63,15 @@ class Limits:
     def weight_of(self, address: str) -> int:
         """Return the weight used in this minute."""
         return self._of(address).weight
+
+    def _banned(self, seconds: float) -> ApiError:
+        until_ms = self._venue_ms() + int(seconds * 1000)
+        text = f"Way too many requests; IP(127.0.0.1) banned until {until_ms}. "
+        text += "Please use the websocket for live updates to avoid bans."
+        error = ApiError(-1003, text=text)
+        error.status = 418
+        error.headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+        return error
 
     def _of(self, address: str) -> _Used:
         used, minute = self._used[address], int(self._wall() // 60)
@@ -105,11 +121,3 @@ class Limits:
 def limit_row(kind: str, interval: str, number: int, limit: int) -> dict[str, object]:
     """Return one limit as the venue writes it."""
     return {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
-
-
-def _banned(until: float, now: float) -> ApiError:
-    text = f"Way too many requests; IP(127.0.0.1) banned until {int(until * 1000)}. "
-    error = ApiError(-1003, text=text + "Please use the websocket for live updates to avoid bans.")
-    error.status = 418
-    error.headers["Retry-After"] = str(max(1, math.ceil(until - now)))
-    return error

@@ -36,6 +36,14 @@ def test_above_the_limit_a_client_waits_for_the_next_minute_and_is_banned_if_it_
     limits.charge("a", 1)
 
 
+def test_a_ban_for_weight_ends_by_the_clock_that_the_venue_shows() -> None:
+    limits = Limits(10, wall=lambda: 100.0, venue_ms=lambda: 7_000)
+    for _ in range(TOLERATED + 1):
+        with pytest.raises(ApiError) as banned:
+            limits.charge("a", 11)
+    assert "banned until 127000. " in str(banned.value.body())
+
+
 def test_orders_count_by_account_in_ten_seconds_and_a_minute() -> None:
     wall = [1000.0]
     limits = Limits(wall=lambda: wall[0])

@@ -180,3 +180,9 @@ async def test_trouble_looks_as_the_venues(
     assert (answer.status, answer.body["code"]) == (status, code)
     if status in (418, 429):
         assert answer.headers["Retry-After"] == "2"
+
+
+async def test_a_ban_ends_by_the_clock_that_the_venue_shows(door: Loopback) -> None:
+    door.world.faults.arm(Fault(kind=FaultKind.BAN, left=1, value=2))
+    answer = await door.send("GET", "/fapi/v1/ping")
+    assert f"banned until {NOON_MS + 2_000}. " in answer.body["msg"]
