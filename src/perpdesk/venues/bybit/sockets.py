@@ -26,7 +26,7 @@ import websocket
 from pybit._http_manager import generate_signature
 from pybit.unified_trading import WebSocket
 
-from perpdesk.domain.errors import VenueRejected, VenueUnavailable
+from perpdesk.domain.errors import PerpdeskError, VenueRejected, VenueUnavailable
 from perpdesk.venues.endpoints import Credentials
 
 PING_S: Final = 15
@@ -277,9 +277,16 @@ def _subscribe(raw: _Raw, requests: Sequence[tuple[str, list[str]]]) -> None:
         raw.subscribe(topic, raw.tell, symbols)
 
 
-def _refused(message: dict[str, Any]) -> VenueRejected:
-    """Return the refusal of a key or a topic; reconnecting would not help."""
-    words = message.get("ret_msg") or message.get("retMsg") or ""
+def _refused(message: dict[str, Any]) -> PerpdeskError:
+    """Return the refusal of a key or a topic; reconnecting would not help, but for a late one."""
+    words = str(message.get("ret_msg") or message.get("retMsg") or "")
+    said = words.lower()
+    # A key may have expired, too, and that is final.
+    if message["op"] == "auth" and "expire" in said and "key" not in said:
+        return VenueUnavailable(
+            f"Bybit's stream took our greeting for too old: {words}",
+            next_step="It is said again; check this machine's clock if that goes on.",
+        )
     if message["op"] == "auth":
         return VenueRejected(
             f"Bybit's stream refused the key: {words}",

@@ -169,10 +169,26 @@ async def test_account_without_a_key_is_refused(venue: ScriptedVenue) -> None:
                 pass
 
 
+@pytest.mark.parametrize("words", ["API key is invalid.", "Your api key has expired."])
 async def test_refused_key_ends_the_account_feed_with_the_refusal(
-    venue: ScriptedVenue, bybit: BybitVenue
+    venue: ScriptedVenue, bybit: BybitVenue, words: str
 ) -> None:
-    venue.auth_reply = {"success": False, "ret_msg": "API key is invalid.", "op": "auth"}
+    venue.auth_reply = {"success": False, "ret_msg": words, "op": "auth"}
     async with bybit.streams.account() as feed:
-        with pytest.raises(VenueRejected, match="API key is invalid"):
+        with pytest.raises(VenueRejected, match=words):
             await read(feed, 9)
+
+
+@pytest.mark.parametrize("words", ["Params Error: expires has passed", "Request expired"])
+async def test_a_greeting_that_came_too_late_is_said_again(
+    account: ScriptedVenue, bybit: BybitVenue, words: str
+) -> None:
+    # A stalled machine or a clock that is off: the key may be as good as before.
+    welcome = account.auth_reply
+    account.auth_reply = {"success": False, "ret_msg": words, "op": "auth"}
+    async with bybit.streams.account() as feed:
+        (lost,) = await read(feed)
+        account.auth_reply = welcome
+        events = await read_until(feed, StreamRestored)
+    assert isinstance(lost, StreamLost)
+    assert isinstance(events[0], AccountSynchronized)
