@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -55,7 +55,7 @@ MINUTE: Final = Timeframe.parse("1m")
 SAMPLES: Final = 144
 """How many samples a soak takes, at least one every two virtual minutes."""
 MEASURE_CLOCK_S: Final = 300.0
-STOP_WITHIN_S: Final = 180.0
+STOP_WITHIN_S: Final = 300.0
 
 
 class CandleRecord:
@@ -89,6 +89,7 @@ class Ear:
         self.fills: dict[tuple[str, str], tuple[str, Decimal, Decimal]] = {}
         self.fills_told: Counter[tuple[str, str]] = Counter()
         self.events = 0
+        self.ended: list[str] = []
         self.lost: Counter[str] = Counter()
         self.synchronized = 0
         self.latest_ms = 0
@@ -105,6 +106,14 @@ class Ear:
                 self.latest_ms = event.ts_event_ms
             elif isinstance(event, StreamLost):
                 self._note_lost(event)
+
+    async def hear(self, listening: Coroutine[Any, Any, None]) -> None:
+        """Read a feed; that it ends, with whatever error, is written down."""
+        try:
+            await listening
+            self.ended.append(f"{self.venue}: a feed ended")
+        except Exception as error:
+            self.ended.append(f"{self.venue}: a feed ended with {error!r}")
 
     async def hear_account(self, feed: Any, observe: Callable[[StreamEvent], None]) -> None:
         """Read the account's feed."""
@@ -243,8 +252,8 @@ async def _party(
         )
         account = await stack.enter_async_context(adapter.streams.account())
         listening = [
-            asyncio.create_task(ear.hear_market(market)),
-            asyncio.create_task(ear.hear_account(account, trader.observe)),
+            asyncio.create_task(ear.hear(ear.hear_market(market))),
+            asyncio.create_task(ear.hear(ear.hear_account(account, trader.observe))),
         ]
         if isinstance(adapter, BybitVenue):
             listening.append(asyncio.create_task(_measure_now_and_then(adapter, local)))
@@ -317,6 +326,7 @@ async def soak(plan: Plan, address: str, tell: Callable[[dict[str, Any]], None])
                 ]
                 verdict = await judge(told, address=address, notes=path)
         verdict["errors"] = [each for some in ended for each in some]
+        verdict["errors"] += [each for party in parties for each in party.ear.ended]
         verdict["alarms"] = sum(party.trader.alarms for party in parties)
         verdict["resyncs"] = sum(party.ear.synchronized for party in parties)
         verdict["streams_lost"] = dict(

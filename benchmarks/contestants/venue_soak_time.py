@@ -64,6 +64,7 @@ _PATIENCE: Final[tuple[tuple[Any, str, Any], ...]] = (
     (user_stream, "SECOND_LOOK_S", 30.0),
     (account_stream, "FILLS_WITHIN_S", 30.0),
     (account_stream, "LAG_MS", 60_000),
+    (sockets, "AUTH_VALID_MS", 120_000),
     # Timers of pybit's own run by the wall.
     (sockets, "PING_S", 2),
     (sockets, "PONG_WITHIN_S", 1.5),

@@ -194,6 +194,8 @@ class Weather(Schedule):
         super().advance(faults, start_ms, end_ms)
         for fault in faults.armed[before:]:
             self._aim(fault)
+            if fault.kind is FaultKind.NOT_FOUND and _is_doubled(faults, fault):
+                faults.armed.remove(fault)
 
     def _aim(self, fault: Fault) -> None:
         venue = fault.venue = self._random.choice((Venue.BINANCE, Venue.BYBIT))
@@ -206,6 +208,17 @@ class Weather(Schedule):
             fault.path = self._random.choice(_TOPICS[venue])
         elif fault.kind not in _ANYWHERE:
             fault.path = self._random.choice(_PATHS[venue])
+
+
+def _is_doubled(faults: Faults, fault: Fault) -> bool:
+    """Tell whether another such fault waits already: a venue may be late, but does not lie twice.
+
+    Two in a row would be answered to the two readings by which absence is proved.
+    """
+    return any(
+        each is not fault and each.kind is fault.kind and each.venue is fault.venue
+        for each in faults.armed
+    )
 
 
 def weather_of(plan: Plan) -> Weather:
