@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from perpdesk.domain.errors import VenueUnavailable
 from perpdesk.domain.streams import AccountSynchronized, StreamEvent
+from perpdesk.domain.venue_reports import BalanceReport, PositionReport
 from perpdesk.venues.bybit.account import BybitAccount, refuse_hedge
 from perpdesk.venues.bybit.account_order import AccountOrder
 from perpdesk.venues.bybit.fields import number, rows, whole
@@ -53,6 +54,7 @@ class AccountState:
         # told: one that was kept back before it would never be asked for again.
         self._agreed_ms = clock.now_ms()
         self._funding_ids: dict[str, None] = {}
+        self._holding_ms: dict[tuple[str, str], int] = {}
         self._is_live = False
 
     async def resync(self) -> None:
@@ -101,7 +103,7 @@ class AccountState:
             mode = self._account.margin_mode
             for account in rows(message, "data"):
                 for report in balance_reports(account, margin_mode=mode, ts_event_ms=observed_ms):
-                    self._put(report)
+                    self._put_holding(("balance", report.asset), report)
 
     def _take_execution(self, row: dict[str, Any]) -> None:
         if not is_funding(row):
@@ -120,7 +122,15 @@ class AccountState:
             refuse_hedge(row)
         elif is_hedged(row):
             return  # The flat leg of hedge mode says nothing of the one-way position.
-        self._put(position_report(row, self._account.margin_mode))
+        report = position_report(row, self._account.margin_mode)
+        self._put_holding(("position", report.symbol), report)
+
+    def _put_holding(self, key: tuple[str, str], report: PositionReport | BalanceReport) -> None:
+        """Deliver a position or a balance unless a later one was told: it replaces what was."""
+        if report.ts_event_ms < self._holding_ms.get(key, 0):
+            return
+        self._holding_ms[key] = report.ts_event_ms
+        self._put(report)
 
     def _put_all(self, events: Any) -> None:
         for event in events:

@@ -4,12 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.unit.venues.bybit.rows import execution_row
+from tests.unit.venues.bybit.rows import execution_row, position_row
 from tests.unit.venues.virtual_time import VirtualTime, stop
 
 from perpdesk.domain.errors import VenueUnavailable
 from perpdesk.domain.streams import AccountSynchronized, StreamEvent
-from perpdesk.domain.venue_reports import FillReport
+from perpdesk.domain.venue_reports import BalanceReport, FillReport, PositionReport
 from perpdesk.venues.bybit.account_stream import COMPARE_S, AccountState
 from perpdesk.venues.bybit.sockets import Incoming
 from perpdesk.venues.bybit.wire import fill_report
@@ -106,3 +106,24 @@ async def test_a_stream_that_tells_all_is_left_alone(story: Story) -> None:
         story.fill(f"t-{number}", is_told=True)
         await story.local.advance(COMPARE_S)
     assert story.rebuilt == []
+
+
+async def test_a_position_or_balance_that_was_overtaken_is_not_told(story: Story) -> None:
+    def wallet(amount: str, at_ms: int) -> dict[str, Any]:
+        coins = [{"coin": "USDT", "walletBalance": amount}]
+        return {"topic": "wallet", "creationTime": at_ms, "data": [{"coin": coins}]}
+
+    def position(size: str, at_ms: int) -> dict[str, Any]:
+        return {"topic": "position", "data": [position_row(size=size, updatedTime=str(at_ms))]}
+
+    for message in (
+        position("2", 20),
+        position("1", 10),
+        position("3", 20),
+        wallet("900", 20),
+        wallet("950", 10),
+    ):
+        story.state.deliver(Incoming(connection=1, message=message))
+    held = [one.signed_quantity for one in story.told if isinstance(one, PositionReport)]
+    assert held == [-2, -3]
+    assert [one.wallet for one in story.told if isinstance(one, BalanceReport)] == [900]
