@@ -28,7 +28,9 @@ What a row asks of the desk (halt entries, block until equal, pause the strategy
 asserted as far as it exists below the desk: StreamLost and StreamRestored around a snapshot,
 OutcomeUnknown and what resolving it gives, VenueUnavailable with the time of a ban's end, causes
 and names of fills that are not ours, alarms of the bracket's driver. Binance alone has listen keys.
-Auto-deleveraging is not emulated; the golden tests read its messages.
+Auto-deleveraging is not emulated; the golden tests read its messages. Of row 14, every permutation
+is tried where messages are put in order: tests/unit/venues/{binance/test_names.py,
+bybit/test_order_of_events.py}. Duplicates are dropped, and not counted by any meter yet (row 13).
 """
 
 import inspect
