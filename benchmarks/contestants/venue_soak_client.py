@@ -55,7 +55,6 @@ MINUTE: Final = Timeframe.parse("1m")
 SAMPLES: Final = 144
 """How many samples a soak takes, at least one every two virtual minutes."""
 MEASURE_CLOCK_S: Final = 300.0
-STOP_WITHIN_S: Final = 300.0
 
 
 class CandleRecord:
@@ -306,7 +305,7 @@ async def soak(plan: Plan, address: str, tell: Callable[[dict[str, Any]], None])
                 ]
                 await _live_through(plan, parties, tell)
                 ended = await asyncio.gather(
-                    *(party.trader.stop(STOP_WITHIN_S) for party in parties)
+                    *(party.trader.stop(plan.stop_within_s) for party in parties)
                 )
                 await _until(parties, plan.end_ms)
                 notes.flush()
@@ -324,7 +323,9 @@ async def soak(plan: Plan, address: str, tell: Callable[[dict[str, Any]], None])
                     )
                     for party in parties
                 ]
-                verdict = await judge(told, address=address, notes=path)
+                verdict = await judge(
+                    told, address=address, notes=path, is_whole=plan.rests_at_the_end
+                )
         verdict["errors"] = [each for some in ended for each in some]
         verdict["errors"] += [each for party in parties for each in party.ear.ended]
         verdict["alarms"] = sum(party.trader.alarms for party in parties)

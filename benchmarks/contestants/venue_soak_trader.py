@@ -84,6 +84,7 @@ class Witness:
         self, symbol: str, client_order_id: ClientOrderId, *, sent_ms: int
     ) -> OrderReport | NeverArrived:
         """Resolve, and note what was found."""
+        self._note(client_order_id, "resolve", "asking", "")
         found = await self._inner.resolve(symbol, client_order_id, sent_ms=sent_ms)
         never = isinstance(found, NeverArrived)
         self._note(client_order_id, "resolve", "never" if never else "found", "")

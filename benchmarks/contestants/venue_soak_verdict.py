@@ -16,6 +16,7 @@ from benchmarks.contestants.venue_soak_world import BEGIN_MS
 from perpdesk.domain.candles import MINUTE_MS, Venue
 
 SHOWN: Final = 5
+ACTS_SHOWN: Final = 4
 PAGE: Final = 1_000
 
 CandleColumns = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], int]
@@ -33,8 +34,11 @@ class Told:
     fills_told: Counter[tuple[str, str]]
 
 
-async def judge(told: list[Told], *, address: str, notes: Path) -> dict[str, Any]:
-    """Return every broken promise in words, and how much was looked at."""
+async def judge(told: list[Told], *, address: str, notes: Path, is_whole: bool) -> dict[str, Any]:
+    """Return every broken promise in words, and how much was looked at.
+
+    is_whole: whether there was time for every question to be answered.
+    """
     problems: defaultdict[str, list[str]] = defaultdict(list)
     counts: Counter[str] = Counter()
     # A body may end in the middle on purpose, so the judge asks in fine weather only.
@@ -47,6 +51,9 @@ async def judge(told: list[Told], *, address: str, notes: Path) -> dict[str, Any
             _judge_fills(one, rows, problems, counts)
             _judge_holdings(one, rows, problems)
             _judge_orders(one, rows, notes, problems, counts)
+    counts["still asked for"] = len(problems["still asked for"])
+    if not is_whole or not problems["still asked for"]:
+        del problems["still asked for"]
     return {
         "problems": {name: found[:SHOWN] for name, found in problems.items()},
         "problem_counts": {name: len(found) for name, found in problems.items()},
@@ -203,7 +210,8 @@ def _judge_orders(
             counts[f"placing {kind}"] += sum(result == kind for _, result, _ in story)
         problem = _problem_of(story, accepted[order_id] > 0)
         if problem is not None:
-            problems[problem].append(f"{name} {order_id}: {story}, accepted {accepted[order_id]}")
+            end = story[-ACTS_SHOWN:]
+            problems[problem].append(f"{name} {order_id}: {end}, accepted {accepted[order_id]}")
 
 
 def _problem_of(story: list[tuple[str, str, str]], was_accepted: bool) -> str | None:
@@ -222,6 +230,8 @@ def _problem_of(story: list[tuple[str, str, str]], was_accepted: bool) -> str | 
     verdicts = [result for act, result, _ in story if act == "resolve"]
     if result == "unknown" and not verdicts:
         return "left unknown"
+    if result == "unknown" and not {"found", "never"} & set(verdicts):
+        return "still asked for"
     if result == "unknown" and ("found" in verdicts) != was_accepted:
         return "resolved wrongly"
     return None

@@ -39,8 +39,9 @@ from perpdesk.marketdata.sample import START_MS, SYMBOLS, generate_market
 
 BEGIN_MS: Final = START_MS + DAY_MS
 """Where play begins: with a day of history behind it."""
-CALM_MS: Final = 8 * MINUTE_MS
-"""How long the weather is fine at the end, so that everything comes to rest."""
+CALM_MS: Final = 30 * MINUTE_MS
+"""How long the weather is fine at the end, so that everything comes to rest: a client that was sent
+away by Bybit stays away for ten minutes."""
 TICKS_OF_A_PRICE: Final = 20_000
 STEP_MS: Final = 1_000
 CAPITAL: Final = Decimal(100_000)
@@ -65,6 +66,16 @@ class Plan:
     def calm_ms(self) -> int:
         """Return when faults and trading stop."""
         return self.end_ms - min(CALM_MS, int(self.hours * HOUR_MS / 4))
+
+    @property
+    def stop_within_s(self) -> float:
+        """Return how long the trader may take to end what it does, in virtual time."""
+        return (self.end_ms - self.calm_ms) / 2000
+
+    @property
+    def rests_at_the_end(self) -> bool:
+        """Tell whether there is time enough for all to be known at the end."""
+        return self.end_ms - self.calm_ms >= CALM_MS
 
     def arguments(self) -> list[str]:
         """Return the plan as arguments of a command."""
@@ -227,6 +238,9 @@ def weather_of(plan: Plan) -> Weather:
     values[FaultKind.DELAY] = values[FaultKind.JITTER] = max(20.0, 300 / plan.speed)
     values[FaultKind.BAN] = 60.0 / plan.speed
     rates = {kind: rate * plan.weather for kind, rate in USUAL_RATES.items()}
+    if not plan.rests_at_the_end:
+        # Who is sent away for ten minutes would not be back in time to be judged.
+        del rates[FaultKind.BAN], rates[FaultKind.FORBIDDEN]
     weather = Weather(per_hour=rates, values=values, seed=plan.seed)
     weather.symbols = {venue: list(found) for venue, found in instruments_of(plan).items()}
     return weather

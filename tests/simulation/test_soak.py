@@ -12,7 +12,7 @@ from benchmarks.contestants.venue_soak_world import Plan, soaked_world
 
 @pytest.mark.slow
 async def test_in_bad_weather_no_candle_and_no_fill_is_lost_and_no_order_is_sent_twice() -> None:
-    plan = Plan(hours=0.3, symbols=4, weather=40, seed=3, speed=60)
+    plan = Plan(hours=0.25, symbols=4, weather=40, seed=3, speed=60)
     samples: list[dict[str, float]] = []
     tasks_before = len(asyncio.all_tasks())
     async with soaked_world(plan) as (_, address):
