@@ -344,7 +344,7 @@ async def test_ccxt_watches_its_account(venue: Venue_) -> None:
         watches = [asyncio.ensure_future(getattr(client, name)()) for name in names]
         async with asyncio.timeout(PATIENCE_S):
             # Until the user stream is open nobody hears of an order.
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.5)
             await client.create_order(UNIFIED, "market", "buy", 0.01)
             orders, trades, balance, positions = await asyncio.gather(*watches)
         assert orders[-1]["symbol"] == UNIFIED

@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ccxt
@@ -190,15 +190,22 @@ async def test_pybit_hears_what_it_trades(world: World) -> None:
         private = unified_trading.WebSocket(channel_type="private", private_auth_expire=5, **keys)
         trade = unified_trading.WebSocketTrading(**keys, private_auth_expire=5)
         with closing(private, trade):
-            private.order_stream(heard["order"].put)
             private.execution_stream(heard["execution"].put)
             private.position_stream(heard["position"].put)
             private.wallet_stream(heard["wallet"].put)
-            # Nothing is told of what happened before the venue took the subscriptions.
-            time.sleep(0.2)
+            private.order_stream(heard["order"].put)
             order = {"category": "linear", "symbol": SYMBOL, "side": "Buy", "qty": "0.01"}
             answer = heard["answer"].put
             low = str(round(last_price(world) * 0.95))
+            # Nothing is told of what happened before the venue took the last subscription.
+            for attempt in range(50):
+                probe = f"probe-{attempt}"
+                trade.place_order(
+                    lambda _: None, **order, orderType="Limit", price=low, orderLinkId=probe
+                )
+                with suppress(queue.Empty):
+                    heard["order"].get(timeout=0.2)
+                    break
             trade.place_order(answer, **order, orderType="Limit", price=low, orderLinkId="ws-1")
             assert heard["answer"].get(timeout=5)["data"]["orderLinkId"] == "ws-1"
             assert next_row(heard["order"], orderLinkId="ws-1", orderStatus="New")
@@ -363,7 +370,7 @@ async def test_ccxt_watches_its_account(address: str, world: World) -> None:
             exchange.watch_balance(),
             exchange.watch_positions([PAIR]),
         )
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.0)
         await exchange.create_order(PAIR, "market", "buy", 0.01)
         orders, trades, balance, positions = await asyncio.wait_for(watched, 10)
         assert orders[-1]["symbol"] == PAIR
