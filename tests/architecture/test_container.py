@@ -11,9 +11,9 @@ from perpdesk.settings import variable_names
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def compose_service() -> dict[str, Any]:
+def compose_service(name: str = "desk") -> dict[str, Any]:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-    service: dict[str, Any] = compose["services"]["desk"]
+    service: dict[str, Any] = compose["services"][name]
     return service
 
 
@@ -28,6 +28,15 @@ def test_the_service_can_write_only_its_data() -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["volumes"] == ["data:/data"]
     assert service["environment"]["DATA_DIR"] == "/data"
+
+
+def test_the_emulator_keeps_nothing_and_is_reached_from_this_machine_alone() -> None:
+    service = compose_service("emulator")
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "volumes" not in service
+    assert service["ports"] == ["127.0.0.1:18080:18080"]
+    assert service["profiles"] == ["emulator"]
 
 
 def test_the_service_sets_only_settings_that_exist() -> None:
