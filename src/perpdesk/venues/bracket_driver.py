@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from perpdesk.domain.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
+from perpdesk.domain.errors import (
+    Denied,
+    OutcomeUnknown,
+    PerpdeskError,
+    VenueRejected,
+    VenueUnavailable,
+)
 from perpdesk.domain.order import ClientOrderId
 from perpdesk.domain.ports import NeverArrived, TradingVenue
 from perpdesk.domain.streams import AccountSynchronized, StreamEvent
@@ -137,11 +143,15 @@ class BracketDriver:
         self._perform(bracket.synchronize((*known.orders, *found), known.fills))
 
     async def _find(self, client_order_id: ClientOrderId) -> OrderReport | None:
-        wait_s = FIRST_WAIT_S
+        wait_s, told = FIRST_WAIT_S, False
         while True:
             try:
                 return await self._venue.find(self._symbol, client_order_id)
-            except (VenueUnavailable, OutcomeUnknown):
+            except PerpdeskError as error:
+                # A refused question says nothing of the order, and must not end the bracket.
+                if not told and not isinstance(error, VenueUnavailable | OutcomeUnknown):
+                    told = True
+                    self._alarm(f"{client_order_id} cannot be asked for: {error.message}")
                 await self._local.sleep(wait_s)
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
@@ -171,6 +181,8 @@ class BracketDriver:
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             except OutcomeUnknown:
                 return await self._resolved(order_id, sent_ms)
+            except Denied as denied:
+                return self.bracket.on_refused(order_id, "denied", denied.message)
             except VenueRejected as refused:
                 if refused.code in DUPLICATE_ID:
                     return await self._resolved(order_id, sent_ms)

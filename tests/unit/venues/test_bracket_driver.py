@@ -9,7 +9,7 @@ from tests.unit.venues.bracket_story import ENTRY, INSTRUMENT, entry_of, stop_le
 from tests.unit.venues.virtual_time import VirtualTime, settle, stop
 
 from perpdesk.domain.candles import MINUTE_MS, Venue
-from perpdesk.domain.errors import OutcomeUnknown, VenueRejected, VenueUnavailable
+from perpdesk.domain.errors import Denied, OutcomeUnknown, VenueRejected, VenueUnavailable
 from perpdesk.domain.events import BarClosed, Ohlc, SubmitBracket
 from perpdesk.domain.order import ClientOrderId, OrderRequest
 from perpdesk.domain.ports import NeverArrived
@@ -38,6 +38,7 @@ class FaultyVenue(SimulatedVenue):
         self.before: dict[str, list[Exception]] = {}
         self.after: dict[str, list[Exception]] = {}
         self.cancel_before: list[Exception] = []
+        self.find_before: list[Exception] = []
         self.asked: list[str] = []
         self.resolve_waits_for: asyncio.Future[None] | None = None
         self.next_ms = 0
@@ -57,6 +58,11 @@ class FaultyVenue(SimulatedVenue):
         if self.cancel_before:
             raise self.cancel_before.pop(0)
         return await super().cancel(symbol, client_order_id)
+
+    async def find(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport | None:
+        if self.find_before:
+            raise self.find_before.pop(0)
+        return await super().find(symbol, client_order_id)
 
     async def resolve(
         self, symbol: str, client_order_id: ClientOrderId, *, sent_ms: int
@@ -353,3 +359,37 @@ async def test_a_word_that_comes_when_nobody_runs_the_bracket_calls_a_person() -
     stage.driver.observe(filled)
     assert len(stage.alarms) == 2
     assert all("nobody runs its bracket" in alarm for alarm in stage.alarms)
+
+
+async def test_a_stop_that_our_own_rules_deny_is_tried_corrected_then_closed_at_market() -> None:
+    stage = Stage()
+    stage.venue.before["s"] = [Denied("off the tick"), Denied("off the tick")]
+    async with stage.running():
+        await stage.flat()
+        assert not stage.task.done()
+        await stage.flat()
+        assert stage.venue.held == 0
+        assert any("at market" in words for words in stage.alarms)
+
+
+async def test_an_entry_that_our_own_rules_deny_ends_the_bracket() -> None:
+    stage = Stage()
+    stage.venue.before["e"] = [Denied("below the minimum")]
+    async with stage.running():
+        await stage.local.advance(11)
+        assert stage.task.done()
+        assert stage.task.exception() is None
+    assert "below the minimum" in stage.bracket.refusal
+
+
+async def test_a_question_that_is_refused_is_asked_again_and_a_person_is_told_once() -> None:
+    stage = Stage()
+    refused = VenueRejected("the key may not be used from here", code="-2015")
+    stage.venue.find_before = [refused, refused]
+    async with stage.running(
+        AccountSynchronized(orders=(), positions=(), balances=(), fills=(), ts_init_ms=0)
+    ):
+        await stage.local.advance(2)
+        assert not stage.venue.find_before
+        assert not (stage.task.done() and stage.task.exception())
+    assert len([words for words in stage.alarms if "from here" in words]) == 1
