@@ -5,19 +5,48 @@ said so, at least `READ_LAG_S` apart. Source: reference/reliability.md B.1, B.2;
 reference/exchanges.md 3.5.
 """
 
+import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from perpdesk.domain.errors import OutcomeUnknown, VenueUnavailable
+from perpdesk.domain.errors import OutcomeUnknown, PerpdeskError, VenueUnavailable
 from perpdesk.domain.order import ClientOrderId
 from perpdesk.domain.ports import NeverArrived
 from perpdesk.domain.venue_reports import OrderReport
-from perpdesk.venues.clock import VenueClock
+from perpdesk.venues.clock import LocalTime, VenueClock
+
+log = logging.getLogger(__name__)
 
 MARGIN_MS: Final = 2_000
 READ_LAG_S: Final = 1.0
 LONGEST_WAIT_S: Final = 30.0
+ATTEMPTS_KEPT: Final = 20_000
 _ROUNDING_S: Final = 0.001
+
+
+class Attempts:
+    """When this process last tried to send an order, on the clock that never steps.
+
+    What is to be sent may wait for budget, or for a thread, and is signed only then: long after the
+    caller took note of the time. Bounded: the oldest are forgotten.
+    """
+
+    def __init__(self, local: LocalTime, most: int = ATTEMPTS_KEPT) -> None:
+        self._local = local
+        self._most = most
+        self._last_ms: OrderedDict[ClientOrderId, float] = OrderedDict()
+
+    def note(self, client_order_id: ClientOrderId) -> None:
+        """Note that an attempt is over: nothing is signed for it from now on."""
+        self._last_ms[client_order_id] = self._local.monotonic_ms()
+        self._last_ms.move_to_end(client_order_id)
+        if len(self._last_ms) > self._most:
+            self._last_ms.popitem(last=False)
+
+    def last_ms(self, client_order_id: ClientOrderId) -> float | None:
+        """Return when the last attempt ended, None where none is known."""
+        return self._last_ms.get(client_order_id)
 
 
 async def resolve(
@@ -27,22 +56,34 @@ async def resolve(
     sent_ms: int,
     recv_window_ms: int,
     clock: VenueClock,
+    attempts: Attempts | None = None,
 ) -> OrderReport | NeverArrived:
-    """Ask until it is certain. sent_ms: venue time at which the request was signed.
+    """Ask until it is certain. sent_ms: venue time at which the request was sent.
 
-    A reading that fails (VenueUnavailable, OutcomeUnknown) is no reading: it is asked again.
+    attempts: where this process knows better when it was sent, that counts; after a restart the
+    caller gives the latest time at which it may have been. A reading that fails is no reading: it
+    is asked again, also where the question itself was refused, which says nothing of the order.
     """
-    local = clock.local
+    local, whole_ms = clock.local, recv_window_ms + MARGIN_MS
     # From here on by the clock that never steps: a step of the other must not end the wait early.
-    left_ms = sent_ms + recv_window_ms + MARGIN_MS - clock.now_ms()
+    # It is sent already, so no more than the whole window can be left.
+    left_ms = min(whole_ms, sent_ms + whole_ms - clock.now_ms())
     final_from = local.monotonic_ms() + left_ms
+    tried_ms = None if attempts is None else attempts.last_ms(client_order_id)
+    if tried_ms is not None:
+        final_from = max(final_from, tried_ms + whole_ms)
     absent_at: float | None = None
     wait_s = READ_LAG_S
     while True:
         began = local.monotonic_ms()
         try:
             report = await find()
-        except (VenueUnavailable, OutcomeUnknown):
+        except PerpdeskError as error:
+            if not isinstance(error, VenueUnavailable | OutcomeUnknown):
+                log.error(
+                    "order_not_resolved",
+                    extra={"client_order_id": client_order_id, "reason": error.message},
+                )
             await local.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             continue

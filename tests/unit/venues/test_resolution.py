@@ -3,12 +3,12 @@ from decimal import Decimal
 
 from tests.unit.venues.virtual_time import VirtualTime
 
-from perpdesk.domain.errors import OutcomeUnknown, VenueUnavailable
+from perpdesk.domain.errors import DataRefused, OutcomeUnknown, VenueRejected, VenueUnavailable
 from perpdesk.domain.order import ClientOrderId, OrderId, OrderStatus, OrderType, Side
 from perpdesk.domain.ports import NeverArrived
 from perpdesk.domain.venue_reports import OrderReport
 from perpdesk.venues.clock import VenueClock
-from perpdesk.venues.resolution import resolve
+from perpdesk.venues.resolution import Attempts, resolve
 
 ID = ClientOrderId("desk-1-entry")
 REPORT = OrderReport(
@@ -125,3 +125,48 @@ async def test_a_step_of_the_wall_clock_does_not_end_the_wait_early() -> None:
         resolve(ID, find_and_step, sent_ms=sent_ms, recv_window_ms=5_000, clock=clock)
     )
     assert len([each for each in asked if each > 7_000]) == 2
+
+
+async def test_a_question_that_is_refused_says_nothing_of_the_order() -> None:
+    local, asked = VirtualTime(), list[float]()
+    refused = VenueRejected("this address is not on the key's list", code="-2015")
+    assert await outcome([refused, DataRefused("a word"), REPORT], local, asked) == REPORT
+
+
+async def test_a_wall_clock_that_stepped_back_does_not_prolong_the_wait() -> None:
+    local, asked = VirtualTime(), list[float]()
+    clock = VenueClock(local)
+    sent_ms = clock.now_ms() + 3_600_000
+    find = readings([None], local, asked)
+    await local.finish(resolve(ID, find, sent_ms=sent_ms, recv_window_ms=5_000, clock=clock))
+    assert asked[-1] < 10_000
+
+
+async def test_the_window_is_counted_from_the_last_attempt_that_this_process_made() -> None:
+    local, asked = VirtualTime(), list[float]()
+    clock = VenueClock(local)
+    attempts = Attempts(local)
+    sent_ms = clock.now_ms()
+    await local.advance(30)  # It waited for budget, and was signed only then.
+    attempts.note(ID)
+    local.started_ms += 3_600_000
+    await local.finish(
+        resolve(
+            ID,
+            readings([None], local, asked),
+            sent_ms=sent_ms,
+            recv_window_ms=5_000,
+            clock=clock,
+            attempts=attempts,
+        )
+    )
+    assert len([each for each in asked if each > 37_000]) == 2
+
+
+def test_attempts_are_kept_of_the_latest_orders_alone() -> None:
+    local = VirtualTime()
+    attempts = Attempts(local, most=2)
+    for name in ("a", "b", "a", "c"):
+        attempts.note(ClientOrderId(name))
+    known = [attempts.last_ms(ClientOrderId(name)) is not None for name in ("a", "b", "c")]
+    assert known == [True, False, True]

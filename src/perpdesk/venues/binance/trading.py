@@ -12,6 +12,7 @@ from typing import Any, Final
 from perpdesk.domain.errors import (
     Denied,
     OutcomeUnknown,
+    PerpdeskError,
     VenueRejected,
     VenueUnavailable,
 )
@@ -74,6 +75,7 @@ class BinanceTrading(BinanceAccount):
         self._instruments = instruments
         self._mark_price = mark_price
         self._on_rules_changed = on_rules_changed
+        self._attempts = resolution.Attempts(rest.clock.local)
 
     # Placing.
 
@@ -86,24 +88,43 @@ class BinanceTrading(BinanceAccount):
             self._heed(request.symbol, refusal)
             if refusal.code != str(codes.DUPLICATE_ID):
                 raise
-            # Binance has an open order of this id already: ours, if it is the same.
+            return await self._existing(request, refusal)
+
+    async def _existing(self, request: OrderRequest, refusal: VenueRejected) -> OrderReport:
+        """Return the open order that has the id already: ours, if it is the same.
+
+        That it cannot be read now does not undo it: nothing must be sent in its place.
+        """
+        try:
             found = await self.find(request.symbol, request.client_order_id)
-            if found is None or not _is_same(found, request):
-                raise
-            return found
+        except PerpdeskError as error:
+            raise OutcomeUnknown(
+                f"{refusal.message}; asking for it failed: {error.message}",
+                next_step=refusal.next_step,
+            ) from error
+        if found is None:
+            raise OutcomeUnknown(
+                f"{refusal.message}; it is not shown yet", next_step=refusal.next_step
+            ) from refusal
+        if not _is_same(found, request):
+            raise refusal
+        return found
 
     async def _place(self, request: OrderRequest) -> OrderReport:
         conditional = request.type.is_conditional
         self.names.expect(request.client_order_id, conditional=conditional)
-        answer = await self._rest.change(
-            "post",
-            "algoOrder" if conditional else "order",
-            requests.algo_parameters(request)
-            if conditional
-            else requests.order_parameters(request),
-            lane=_lane(request),
-            costs=ONE_ORDER,
-        )
+        try:
+            answer = await self._rest.change(
+                "post",
+                "algoOrder" if conditional else "order",
+                requests.algo_parameters(request)
+                if conditional
+                else requests.order_parameters(request),
+                lane=_lane(request),
+                costs=ONE_ORDER,
+            )
+        finally:
+            self._attempts.note(request.client_order_id)
         return self._learn(answer, conditional=conditional, what="the new order", changes=True)
 
     async def place_batch(self, orders: Sequence[OrderRequest]) -> tuple[Fate, ...]:
@@ -157,6 +178,9 @@ class BinanceTrading(BinanceAccount):
             )
         except (VenueRejected, OutcomeUnknown, VenueUnavailable) as error:
             return dict.fromkeys(ids, error)
+        finally:
+            for each in ids:
+                self._attempts.note(each)
         fates = {one: self._item(item) for one, item in zip(ids, items, strict=True)}
         for request in chunk:
             self._heed(request.symbol, fates[request.client_order_id])
@@ -324,6 +348,7 @@ class BinanceTrading(BinanceAccount):
             sent_ms=sent_ms,
             recv_window_ms=RECV_WINDOW_MS,
             clock=self._rest.clock,
+            attempts=self._attempts,
         )
 
     async def open_orders(self, symbol: str | None = None) -> tuple[OrderReport, ...]:

@@ -69,6 +69,7 @@ class BybitTrading:
         self._trailing = trailing
         self._checks = checks
         self._on_rules_changed = on_rules_changed
+        self._attempts = resolution.Attempts(transport.clock.local)
 
     @property
     def venue(self) -> Venue:
@@ -84,7 +85,7 @@ class BybitTrading:
         """
         self._checks.check(request)
         if request.type is OrderType.TRAILING_STOP_MARKET:
-            return await self._trailing.place(request)
+            return await self._place_trailing(request)
         parameters = {"category": LINEAR, **order_parameters(request)}
         try:
             answer = await self._transport.call(
@@ -96,9 +97,17 @@ class BybitTrading:
         except VenueRejected as refused:
             self._heed(request.symbol, refused)
             raise
+        finally:
+            self._attempts.note(request.client_order_id)
         if answer.code == codes.DUPLICATE_ID:
             return await self._existing(request)
         return _submitted(request, answer.result.get("orderId"))
+
+    async def _place_trailing(self, request: OrderRequest) -> OrderReport:
+        try:
+            return await self._trailing.place(request)
+        finally:
+            self._attempts.note(request.client_order_id)
 
     def _heed(self, symbol: str, refused: VenueRejected) -> None:
         """Say so where a refusal shows that the rules are others than we know."""
@@ -106,8 +115,18 @@ class BybitTrading:
             self._on_rules_changed(symbol)
 
     async def _existing(self, request: OrderRequest) -> OrderReport:
-        """Return the order that already has the id: it was sent before, and has arrived."""
-        found = await self.find(request.symbol, request.client_order_id)
+        """Return the order that already has the id: it was sent before, and has arrived.
+
+        That it cannot be read now does not undo it: nothing must be sent in its place.
+        """
+        try:
+            found = await self.find(request.symbol, request.client_order_id)
+        except PerpdeskError as error:
+            raise OutcomeUnknown(
+                f"Bybit says that order {request.client_order_id} exists (110072); asking for it "
+                f"failed: {error.message}",
+                next_step="Ask what became of it by the client order id; do not send it again.",
+            ) from error
         if found is None:
             raise OutcomeUnknown(
                 f"Bybit says that order {request.client_order_id} exists (110072), and does not "
@@ -152,6 +171,9 @@ class BybitTrading:
         except VenueUnavailable as error:
             # Nothing was done with these; earlier ones of the same call keep their own fates.
             return [_not_sent(error)] * len(part)
+        finally:
+            for request in requests:
+                self._attempts.note(request.client_order_id)
         acknowledged = answer.result.get("list") or []
         verdicts = (answer.body.get("retExtInfo") or {}).get("list") or []
         if not len(acknowledged) == len(verdicts) == len(part):
@@ -169,8 +191,8 @@ class BybitTrading:
         if code == codes.DUPLICATE_ID:
             try:
                 return await self._existing(request)
-            except (OutcomeUnknown, VenueUnavailable) as error:
-                return OutcomeUnknown(error.message, next_step=error.next_step)
+            except OutcomeUnknown as error:
+                return error
         refused = codes.error_of(
             code, str(verdict.get("msg", "")), changes=True, asked=calls.CREATE_BATCH.name
         )
@@ -181,7 +203,7 @@ class BybitTrading:
 
     async def _fate_of_trailing(self, request: OrderRequest) -> Fate:
         try:
-            return await self._trailing.place(request)
+            return await self._place_trailing(request)
         except (VenueRejected, OutcomeUnknown) as error:
             return error
         except Denied as error:
@@ -269,6 +291,7 @@ class BybitTrading:
             sent_ms=sent_ms,
             recv_window_ms=RECV_WINDOW_MS,
             clock=self._transport.clock,
+            attempts=self._attempts,
         )
 
     # The account.

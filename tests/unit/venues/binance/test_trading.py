@@ -350,3 +350,29 @@ async def test_open_orders_of_both_namespaces_come_each_once(
         ("desk-tp", "5", OrderStatus.TRIGGERED),
         ("desk-1", "22542179", OrderStatus.ACCEPTED),
     ]
+
+
+@pytest.mark.parametrize("reading", [refusal(-2013), refusal(-1003, status=429), refusal(-2015)])
+async def test_a_duplicate_id_whose_order_cannot_be_read_is_unknown_and_never_refused(
+    venue: ScriptedBinance, binance: BinanceVenue, reading: Reply
+) -> None:
+    venue.on(f"POST {ORDER}", refusal(-4116))
+    venue.on(f"GET {ORDER}", reading)
+    with pytest.raises(OutcomeUnknown):
+        await binance.trading.place(limit_order())
+
+
+async def test_an_order_that_waited_before_it_was_sent_is_not_given_up_too_early(
+    venue: ScriptedBinance, hasty: BinanceVenue
+) -> None:
+    called_ms = hasty.clock.now_ms()
+    hasty.budget.retry_after(30)
+    venue.on(f"POST {ORDER}", Reply(cut="before"))
+    with pytest.raises(OutcomeUnknown):
+        await hasty.trading.place(limit_order())
+    signed_ms = int(venue.calls(f"POST {ORDER}")[0].parameters["timestamp"])
+    assert signed_ms > called_ms + 25_000
+    venue.on(f"GET {ORDER}", refusal(-2013))
+    found = await hasty.trading.resolve("BTCUSDT", ONE, sent_ms=called_ms)
+    assert found == NeverArrived(client_order_id=ONE)
+    assert hasty.clock.now_ms() > signed_ms + 7_000

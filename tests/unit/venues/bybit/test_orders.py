@@ -243,3 +243,29 @@ async def test_unclear_batch_leaves_every_order_unknown(
         [LIMIT, replace(LIMIT, client_order_id=ClientOrderId("x"))]
     )
     assert [type(fate) for fate in fates] == [OutcomeUnknown, OutcomeUnknown]
+
+
+async def test_a_duplicate_id_whose_order_cannot_be_read_is_unknown(
+    venue: ScriptedVenue, hasty: BybitVenue
+) -> None:
+    venue.answer("/v5/order/create", envelope(code=110072, message="OrderLinkedID is duplicate"))
+    venue.answer("/v5/order/realtime", envelope(code=10016, message="Server error."))
+    with pytest.raises(OutcomeUnknown):
+        await hasty.trading.place(LIMIT)
+
+
+async def test_an_order_that_waited_before_it_was_sent_is_not_given_up_too_early(
+    venue: ScriptedVenue, hasty: BybitVenue
+) -> None:
+    called_ms = hasty.clock.now_ms()
+    hasty.budget.retry_after(30)
+    venue.answer("/v5/order/create", envelope(code=10016, message="Server error."))
+    with pytest.raises(OutcomeUnknown):
+        await hasty.trading.place(LIMIT)
+    signed_ms = int(venue.received("/v5/order/create")[0].headers["X-BAPI-TIMESTAMP"])
+    assert signed_ms > called_ms + 25_000
+    for path in ("/v5/order/realtime", "/v5/order/history", "/v5/execution/list"):
+        venue.answer(path, listing())
+    found = await hasty.trading.resolve("BTCUSDT", LIMIT.client_order_id, sent_ms=called_ms)
+    assert isinstance(found, NeverArrived)
+    assert hasty.clock.now_ms() > signed_ms + 7_000
