@@ -106,7 +106,8 @@ class _Client(AsyncClient):  # type: ignore[misc]  # the SDK has no types
         super().__init__(
             credentials.key if credentials else None,
             credentials.secret.get_secret_value() if credentials else None,
-            requests_params={"timeout": timeout},
+            # Whoever answers with another address is not the venue: it must not get what is signed.
+            requests_params={"timeout": timeout, "allow_redirects": False},
         )
 
     def _init_session(self) -> aiohttp.ClientSession:
@@ -278,12 +279,15 @@ class BinanceRest:
             self._remeasuring = asyncio.get_running_loop().create_task(self._remeasure())
 
     async def _remeasure(self) -> None:
-        with suppress(PerpdeskError):  # The next call tries again, and a refusal tells.
-            await self.measure_clock()
-        self._remeasuring = None
+        try:
+            with suppress(PerpdeskError):  # The next call tries again, and a refusal tells.
+                await self.measure_clock()
+        finally:
+            self._remeasuring = None
 
     async def _ask_time(self) -> int:
-        return server_time_ms(await self.get("time", lane=Lane.CANCEL))
+        answer = await self.get("time", lane=Lane.CANCEL)
+        return understand(server_time_ms, answer, what="time", changes=False)
 
     async def _send_once(self, call: Call) -> Any:
         await self.budget.spend(call.lane, call.costs)
@@ -313,7 +317,8 @@ class BinanceRest:
             raise
         except (aiohttp.ClientError, TimeoutError, OSError) as failure:
             error = self._cut(call, failure)
-            error.__cause__ = failure
+            if not isinstance(failure, aiohttp.ClientResponseError):
+                error.__cause__ = failure  # That one's words hold the address and its signature.
         raise error
 
     async def _through_sdk(self, call: Call) -> Any:
@@ -361,7 +366,8 @@ class BinanceRest:
 
     def _cut(self, call: Call, failure: Exception) -> PerpdeskError:
         """Return what a connection that failed means: only before sending it is harmless."""
-        reason = str(failure) or type(failure).__name__
+        said = failure.message if isinstance(failure, aiohttp.ClientResponseError) else str(failure)
+        reason = said or type(failure).__name__
         host = urlsplit(self.endpoints.rest).netloc
         if isinstance(failure, aiohttp.ClientSSLError):
             return VenueUnavailable(

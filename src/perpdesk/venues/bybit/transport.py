@@ -25,7 +25,7 @@ import requests
 from pybit.unified_trading import HTTP
 from urllib3.exceptions import HTTPError
 
-from perpdesk.domain.errors import PerpdeskError, VenueRejected
+from perpdesk.domain.errors import PerpdeskError, VenueRejected, VenueUnavailable
 from perpdesk.venues.bybit import calls, codes
 from perpdesk.venues.bybit.calls import IP, POOLS, Call
 from perpdesk.venues.bybit.failures import NotAnswered, http_error, network_error
@@ -84,6 +84,11 @@ class _Session(HTTP):  # type: ignore[misc]
         super().__post_init__()
         # Each object adds another handler to the one logger, and each line would come many times.
         log.handlers[:] = before
+        # Whoever answers with another address is not the venue: it must not get what is signed.
+        self.client.max_redirects = 0
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.endpoint})"  # pybit's own would show the secret.
 
     def _prepare_headers(
         self, payload: str, recv_window: int, content_type: str = "application/json"
@@ -132,8 +137,9 @@ class Transport:
         self.budget = budget
         self._credentials = credentials
         self._timeouts = timeouts or Timeouts()
-        # Downloads have threads of their own: an order never waits behind them.
+        # Questions and downloads have threads of their own: an order never waits behind them.
         self._trading = ThreadPoolExecutor(8, thread_name_prefix="bybit")
+        self._queries = ThreadPoolExecutor(8, thread_name_prefix="bybit-query")
         self._history = ThreadPoolExecutor(6, thread_name_prefix="bybit-history")
         self._own = threading.local()
         self._sessions: list[_Session] = []
@@ -170,7 +176,7 @@ class Transport:
         if call.pool is not None:
             self._keep_time()
         answer = await self._once(call, parameters or {}, lane=lane, units=units)
-        if answer.code == codes.CLOCK:
+        if answer.code == codes.CLOCK and call is not calls.TIME:
             await self.measure_clock()
             answer = await self._once(call, parameters or {}, lane=lane, units=units)
         if answer.code == codes.OK or answer.code in passes:
@@ -192,7 +198,13 @@ class Transport:
     async def server_ms(self) -> int:
         """Return the venue's own time."""
         answer = await self.call(calls.TIME, lane=Lane.QUERY)
-        return int(answer.result["timeNano"]) // 1_000_000
+        try:
+            return int(answer.result["timeNano"]) // 1_000_000
+        except (KeyError, TypeError, ValueError) as oddity:
+            raise VenueUnavailable(
+                f"Bybit's answer to {calls.TIME.name} cannot be read ({oddity!r})",
+                next_step="Try again in a moment.",
+            ) from oddity
 
     async def close(self) -> None:
         """End the threads and close the connections; a call that is under way ends by itself."""
@@ -200,7 +212,7 @@ class Transport:
             self._remeasuring.cancel()
             await asyncio.gather(self._remeasuring, return_exceptions=True)
         loop = asyncio.get_running_loop()
-        for pool in (self._trading, self._history):
+        for pool in (self._trading, self._queries, self._history):
             await loop.run_in_executor(None, functools.partial(pool.shutdown, cancel_futures=True))
         with self._lock:
             for session in self._sessions:
@@ -217,17 +229,20 @@ class Transport:
             self._remeasuring = asyncio.get_running_loop().create_task(self._remeasure())
 
     async def _remeasure(self) -> None:
-        with suppress(PerpdeskError):  # The next call tries again, and a refusal tells.
-            await self.measure_clock()
-        self._remeasuring = None
+        try:
+            with suppress(PerpdeskError):  # The next call tries again, and a refusal tells.
+                await self.measure_clock()
+        finally:
+            self._remeasuring = None
 
     async def _once(
         self, call: Call, parameters: Mapping[str, Any], *, lane: Lane, units: int
     ) -> Answer:
         costs = {IP: 1} if call.pool is None else {IP: 1, call.pool: units}
         await self.budget.spend(lane, costs)
-        pool = self._history if lane is Lane.HISTORY else self._trading
-        loop = asyncio.get_running_loop()
+        loop, pool = asyncio.get_running_loop(), self._trading
+        if lane >= Lane.QUERY and not call.changes:
+            pool = self._history if lane is Lane.HISTORY else self._queries
         try:
             async with asyncio.timeout(self._timeouts.total_s):
                 answer = await loop.run_in_executor(pool, self._send, call, dict(parameters))

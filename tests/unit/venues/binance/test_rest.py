@@ -1,5 +1,8 @@
 """One request: its errors by what the caller must do, its budget, its clock."""
 
+import asyncio
+import traceback
+
 import pytest
 from tests.unit.venues.binance.messages import limit_order, order, refusal
 from tests.unit.venues.binance.scripted_binance import CREDENTIALS, Reply, ScriptedBinance
@@ -221,3 +224,64 @@ async def test_a_web_page_in_place_of_json_says_what_to_check(
 def test_key_permissions_are_asked_of_the_spot_host() -> None:
     assert spot_address(BINANCE[Leg.TRADE_LIVE].rest) == "https://api.binance.com"
     assert spot_address("http://127.0.0.1:18080") == "http://127.0.0.1:18080"
+
+
+async def test_a_time_that_cannot_be_read_does_not_end_the_measuring_for_ever(
+    venue: ScriptedBinance, hasty: BinanceVenue
+) -> None:
+    venue.on("GET fapi/v1/openOrders", [])
+    venue.on("GET fapi/v1/openAlgoOrders", [])
+    venue.on("GET fapi/v1/time", {})
+    await hasty.clock.local.sleep(301)
+    await hasty.trading.open_orders()
+    await venue.until_called("GET fapi/v1/time")
+    await hasty.clock.local.sleep(30)
+    venue.on("GET fapi/v1/time", lambda _: {"serverTime": hasty.clock.local.now_ms()})
+    asked = len(venue.calls("GET fapi/v1/time"))
+    await hasty.trading.open_orders()
+    await venue.until_called("GET fapi/v1/time", asked + 5)
+
+
+async def test_an_unreadable_time_is_unavailable(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    venue.on(ORDER, refusal(-1021))
+    venue.on("GET fapi/v1/time", {})
+    with pytest.raises(VenueUnavailable):
+        await binance.trading.place(limit_order())
+
+
+async def test_a_redirect_is_not_followed_with_an_order(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    away = f"{venue.endpoints.rest}/elsewhere"
+    venue.on(ORDER, Reply(status=307, headers={"Location": away}))
+    venue.on("POST elsewhere", order())
+    with pytest.raises(OutcomeUnknown):
+        await binance.trading.place(limit_order())
+    assert not venue.calls("POST elsewhere")
+
+
+async def test_an_answer_that_is_no_http_does_not_put_the_signature_into_words() -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        body = b'{"serverTime": 1790000000000}'
+        if b"/time" in request:
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        else:
+            writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    adapter = await connect(
+        Endpoints(rest=host, stream="ws://x", private_stream="ws://x", order_entry=""), CREDENTIALS
+    )
+    with pytest.raises(VenueUnavailable) as caught:
+        await adapter.trading.positions()
+    told = "".join(traceback.format_exception(caught.value))
+    await adapter.close()
+    server.close()
+    assert "signature=" not in told

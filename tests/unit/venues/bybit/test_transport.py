@@ -27,6 +27,7 @@ from perpdesk.domain.order import (
     TimeInForce,
 )
 from perpdesk.venues.bybit.connect import BybitVenue, connect
+from perpdesk.venues.bybit.transport import Timeouts
 from perpdesk.venues.clock import SystemTime
 from perpdesk.venues.endpoints import Credentials, loopback
 
@@ -307,3 +308,74 @@ async def test_gtd_is_denied_before_anything_is_sent(
     with pytest.raises(Denied, match="no orders that expire"):
         await bybit.trading.place(order)
     assert venue.requests == []
+
+
+async def test_a_time_that_cannot_be_read_does_not_end_the_measuring_for_ever(
+    venue: ScriptedVenue, hasty: BybitVenue
+) -> None:
+    good = list(venue.replies["/v5/market/time"])
+    venue.answer("/v5/account/info", envelope({"marginMode": "ISOLATED_MARGIN"}))
+    venue.answer("/v5/position/list", listing())
+    await hasty.measure_clock()
+    venue.answer("/v5/market/time", envelope({}))
+    for replies in ([envelope({})], good):
+        venue.answer("/v5/market/time", *replies)
+        asked = len(venue.received("/v5/market/time"))
+        await hasty.clock.local.sleep(301)
+        await hasty.trading.positions()
+        async with asyncio.timeout(5):
+            while len(venue.received("/v5/market/time")) == asked:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+
+
+async def test_an_unreadable_time_is_unavailable(venue: ScriptedVenue, bybit: BybitVenue) -> None:
+    venue.answer(CREATE, envelope(code=10002, message="clock"))
+    venue.answer("/v5/market/time", envelope({}))
+    with pytest.raises(VenueUnavailable):
+        await bybit.trading.place(ENTRY)
+
+
+async def test_a_clock_refused_where_it_is_told_does_not_wait_for_itself(
+    venue: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    venue.answer("/v5/market/time", envelope(code=10002, message="clock"))
+    async with asyncio.timeout(2):
+        with pytest.raises(VenueUnavailable):
+            await bybit.measure_clock()
+
+
+async def test_a_redirect_is_not_followed_with_an_order(
+    venue: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    venue.answer(CREATE, lambda _: web.Response(status=307, headers={"Location": "/elsewhere"}))
+    venue.answer("/elsewhere", acknowledgement())
+    with pytest.raises(OutcomeUnknown):
+        await bybit.trading.place(ENTRY)
+    assert not venue.received("/elsewhere")
+
+
+async def test_a_stop_does_not_wait_behind_questions_that_hang(venue: ScriptedVenue) -> None:
+    async def hang(_: Request) -> dict[str, Any]:
+        await asyncio.sleep(1.5)
+        return listing()
+
+    venue.answer("/v5/execution/list", hang)
+    venue.answer(CREATE, acknowledgement())
+    slow = Timeouts(connect_s=1.0, read_s=5.0, total_s=5.0)
+    async with connected(venue, timeouts=slow) as bybit:
+        now_ms = bybit.clock.now_ms()
+        asking = [
+            asyncio.create_task(bybit.trading.fills("BTCUSDT", now_ms - 1_000)) for _ in range(12)
+        ]
+        async with asyncio.timeout(2):
+            while len(venue.received("/v5/execution/list")) < 8:
+                await asyncio.sleep(0.01)
+        async with asyncio.timeout(0.7):
+            await bybit.trading.place(replace(ENTRY, reduce_only=True))
+        await asyncio.gather(*asking)
+
+
+async def test_a_session_does_not_show_its_secret(bybit: BybitVenue) -> None:
+    session = bybit.transport._session()
+    assert "demo-secret" not in repr(session)
