@@ -42,12 +42,20 @@ class TrailingStops:
         """Note that the venue refused it: what was there before stands."""
         symbol, client_order_id = request.symbol, request.client_order_id
         self._requests.pop(client_order_id, None)
+        # An order seen meanwhile was taken for this one: it is what was there before.
+        order_id = self._order_ids.pop(client_order_id, None)
+        if order_id is not None:
+            del self._client_ids[order_id]
+            if before is not None:
+                self._order_ids[before], self._client_ids[order_id] = order_id, before
         if self._expected.get(symbol) == client_order_id:
             del self._expected[symbol]
         if self._current.get(symbol) == client_order_id:
             del self._current[symbol]
             if before is not None:
                 self._current[symbol] = before
+                if before not in self._order_ids:
+                    self._expected[symbol] = before
 
     def knows(self, client_order_id: ClientOrderId) -> bool:
         """Tell whether the id is of a trailing stop."""

@@ -109,3 +109,38 @@ async def test_trailing_stop_for_part_of_a_position_is_denied(
 ) -> None:
     with pytest.raises(Denied, match="closes the whole position"):
         await ruled.trading.place(replace(TRAILING, quantity=D("1")))
+
+
+async def test_trailing_stop_that_was_refused_leaves_the_one_before_under_its_own_id(
+    short_position: ScriptedVenue, ruled: BybitVenue
+) -> None:
+    await ruled.trading.place(TRAILING)
+
+    async def refuse(_: object) -> dict[str, object]:
+        # The stream tells of the one that stands while the second is under way.
+        row = order_row(orderId="ts-1", orderLinkId="", stopOrderType="TrailingStop")
+        ruled.trading._account.report_of({**row, "orderStatus": "Untriggered"})
+        return envelope(code=10001, message="params error")
+
+    short_position.answer("/v5/position/trading-stop", refuse)
+    with pytest.raises(VenueRejected):
+        await ruled.trading.place(replace(TRAILING, client_order_id=ClientOrderId("trail-2")))
+    found = await ruled.trading.find("BTCUSDT", ClientOrderId("trail-1"))
+    assert found is not None
+    assert (found.client_order_id, found.order_id) == ("trail-1", "ts-1")
+
+
+async def test_trailing_stop_that_was_not_seen_yet_is_found_after_another_was_refused(
+    short_position: ScriptedVenue, ruled: BybitVenue
+) -> None:
+    seen = short_position.replies["/v5/order/realtime"][0]
+    short_position.answer("/v5/order/realtime", listing())
+    await ruled.trading.place(TRAILING)
+    refusal = envelope(code=10001, message="params error")
+    short_position.answer("/v5/position/trading-stop", refusal)
+    with pytest.raises(VenueRejected):
+        await ruled.trading.place(replace(TRAILING, client_order_id=ClientOrderId("trail-2")))
+    short_position.answer("/v5/order/realtime", seen)
+    found = await ruled.trading.find("BTCUSDT", ClientOrderId("trail-1"))
+    assert found is not None
+    assert found.client_order_id == "trail-1"
