@@ -99,6 +99,15 @@ class BybitAccount:
             return None
         return report_from_fills(tuple(fill_report(row) for row in traded), traded[-1])
 
+    async def find_by_number(self, report: OrderReport) -> OrderReport | None:
+        """Return how an order that was reported once stands now, by the venue's own id."""
+        named = {"category": LINEAR, "symbol": report.symbol, "orderId": report.order_id}
+        for call in (calls.OPEN_ORDERS, calls.ORDER_HISTORY):
+            answer = await self._transport.call(call, named, lane=Lane.QUERY)
+            for row in rows(answer.result):
+                return self.report_of(row)
+        return None
+
     async def _find_trailing(
         self, symbol: str, client_order_id: ClientOrderId
     ) -> OrderReport | None:

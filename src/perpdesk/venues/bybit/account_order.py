@@ -65,6 +65,10 @@ class AccountOrder:
         reports = self._waiting.pop(order_id, [])
         return [one for one in reports if self._goes_forward(one)]
 
+    def open_orders(self) -> tuple[OrderReport, ...]:
+        """Return the newest reports of orders that were open when last heard of."""
+        return tuple(one for one in self._latest.values() if not one.status.is_closed)
+
     def knows_fill(self, trade_id: str) -> bool:
         """Tell whether a trade was delivered."""
         return trade_id in self._fill_ids

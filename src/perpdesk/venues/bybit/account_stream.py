@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from perpdesk.domain.errors import VenueUnavailable
+from perpdesk.domain.errors import PerpdeskError, VenueRejected, VenueUnavailable
 from perpdesk.domain.streams import AccountSynchronized, StreamEvent
-from perpdesk.domain.venue_reports import BalanceReport, PositionReport
+from perpdesk.domain.venue_reports import BalanceReport, OrderReport, PositionReport
+from perpdesk.venues.bybit import codes
 from perpdesk.venues.bybit.account import BybitAccount, refuse_hedge
 from perpdesk.venues.bybit.account_order import AccountOrder
 from perpdesk.venues.bybit.fields import number, rows, whole
@@ -29,6 +30,7 @@ COMPARE_S: Final = 45.0
 LAG_MS: Final = 5_000
 """A fill that REST knows for so long must have come by the stream too."""
 FUNDING_KEPT: Final = 1_000
+ACCOUNT_REFUSALS: Final = frozenset({"HEDGE_MODE", "PORTFOLIO_MARGIN"})
 
 
 class AccountState:
@@ -58,6 +60,15 @@ class AccountState:
         self._is_live = False
 
     async def resync(self) -> None:
+        """Resync; only a key or an account that is of no use ends the stream for good."""
+        try:
+            await self._resync()
+        except VenueRejected as refusal:
+            if refusal.code in codes.KEY_REFUSALS | ACCOUNT_REFUSALS:
+                raise
+            raise VenueUnavailable(refusal.message, next_step=refusal.next_step) from refusal
+
+    async def _resync(self) -> None:
         """Read orders, positions, balances and fills; what the socket says meanwhile waits."""
         asked_ms = self._clock.now_ms()
         # Balances first: they read the margin mode, by which positions are told.
@@ -65,6 +76,7 @@ class AccountState:
         orders = await self._account.open_orders()
         positions = await self._account.positions()
         fills = await self._account.executions(self._agreed_ms - OVERLAP_MS)
+        fates = await self._fates_of_the_vanished(orders)
         self._order.synchronize(orders, fills)
         self._agreed_ms = max(self._agreed_ms, asked_ms)
         self._put(
@@ -76,7 +88,16 @@ class AccountState:
                 ts_init_ms=self._clock.now_ms(),
             )
         )
+        for report in fates:
+            self._put_all(self._order.order(report))
         self._is_live = True
+
+    async def _fates_of_the_vanished(self, orders: tuple[OrderReport, ...]) -> list[OrderReport]:
+        """Return what became of orders that were open when the stream was lost."""
+        now_open = {order.order_id for order in orders}
+        gone = [one for one in self._order.open_orders() if one.order_id not in now_open]
+        found = [await self._account.find_by_number(one) for one in gone]
+        return [report for report in found if report is not None]
 
     def lost(self) -> None:
         """Note that the connection is gone: nothing is compared until the next resync."""
@@ -157,6 +178,9 @@ class AccountState:
                     await self._compare()
             except VenueUnavailable:
                 continue  # It is tried again at the next look.
+            except PerpdeskError as error:
+                # What cannot be read or is refused, the resync judges; the watch goes on.
+                self._rebuild(f"the account could not be compared: {error.message}")
 
     async def _fetch_fills(self, order_id: Any) -> None:
         since_ms = self._clock.now_ms() - OVERLAP_MS * 60

@@ -145,6 +145,11 @@ REFUSALS: Final[dict[int, Refused]] = {
     ),
 }
 
+KEY_REFUSALS: Final = frozenset(
+    str(code) for code in (-2015, 33004, 10003, 10004, 10005, 10007, 10008, 10010, 10027, 10028)
+)
+"""The key or its account is of no use: trying again does not help."""
+
 RULES_CHANGED: Final = frozenset(
     str(code)
     for code in (10001, 10029, 30208, 30209, 30228, 110003, 110023, 110042, 110066, 110074, 110094)

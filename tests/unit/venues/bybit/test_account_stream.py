@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from aiohttp import web
 from tests.unit.venues.bybit.reading import read, read_until
 from tests.unit.venues.bybit.rows import execution_row, order_row, position_row
 from tests.unit.venues.bybit.scripted_venue import (
@@ -38,6 +39,7 @@ def account(venue: ScriptedVenue) -> ScriptedVenue:
     venue.answer("/v5/account/wallet-balance", listing({"coin": [coin]}))
     venue.answer("/v5/order/realtime", listing(order_row()))
     venue.answer("/v5/position/list", listing())
+    venue.answer("/v5/order/history", listing())
     venue.answer("/v5/execution/list", listing())
     return venue
 
@@ -192,3 +194,68 @@ async def test_a_greeting_that_came_too_late_is_said_again(
         events = await read_until(feed, StreamRestored)
     assert isinstance(lost, StreamLost)
     assert isinstance(events[0], AccountSynchronized)
+
+
+async def test_positions_and_wallets_that_are_older_than_what_was_told_are_dropped(
+    account: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    now_ms = bybit.clock.now_ms() + 60_000
+
+    def wallet(amount: str, at_ms: int) -> dict[str, Any]:
+        row = {"coin": [{"coin": "USDT", "walletBalance": amount}]}
+        return told("wallet", row) | {"creationTime": at_ms}
+
+    def position(size: str, at_ms: int) -> dict[str, Any]:
+        return told("position", position_row(size=size, updatedTime=str(at_ms)))
+
+    async with bybit.streams.account() as feed:
+        await read(feed)
+        await account.push(position("2", now_ms), position("3", now_ms - 1), wallet("9", now_ms))
+        await account.push(wallet("8", now_ms - 1), position("4", now_ms + 1))
+        first, balance, second = await read(feed, 3)
+    assert isinstance(first, PositionReport)
+    assert isinstance(balance, BalanceReport)
+    assert isinstance(second, PositionReport)
+    assert (first.signed_quantity, second.signed_quantity) == (Decimal(-2), Decimal(-4))
+    assert balance.wallet == Decimal(9)
+
+
+async def test_a_refusal_that_may_pass_does_not_end_the_account_feed(
+    account: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    async with bybit.streams.account() as feed:
+        await read(feed)
+        fine = account.replies["/v5/order/realtime"][0]
+        account.answer("/v5/order/realtime", lambda _: web.Response(status=404), fine)
+        await account.cut()
+        events = await read_until(feed, StreamRestored)
+    assert isinstance(events[-2], AccountSynchronized)
+
+
+async def test_a_comparison_that_is_refused_does_not_end_the_account_feed(
+    account: ScriptedVenue, bybit: BybitVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_stream, "LOOK_S", 0.01)
+    monkeypatch.setattr(account_stream, "COMPARE_S", 0.05)
+    async with bybit.streams.account() as feed:
+        await read(feed)
+        account.answer("/v5/execution/list", lambda _: web.Response(status=404), listing())
+        await read_until(feed, StreamRestored)
+        account.answer("/v5/execution/list", listing(execution_row("t-1")))
+        lost = (await read_until(feed, StreamLost))[-1]
+    assert isinstance(lost, StreamLost)
+    assert "t-1 did not come" in lost.reason
+
+
+async def test_what_became_of_an_order_during_an_outage_is_told(
+    account: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    async with bybit.streams.account() as feed:
+        await read(feed)
+        account.answer("/v5/order/realtime", listing())
+        canceled = order_row(orderStatus="Cancelled", updatedTime="1005")
+        account.answer("/v5/order/history", listing(canceled))
+        await account.cut()
+        events = await read_until(feed, StreamRestored)
+    (report,) = (event for event in events if isinstance(event, OrderReport))
+    assert (report.client_order_id, report.status) == ("desk-1", OrderStatus.CANCELED)
