@@ -49,16 +49,18 @@ OrderKey = tuple[str, OrderId]
 
 
 class OrderNames:
-    """What is known of ids. Shared by requests and streams."""
+    """What is known of ids. Shared by requests and streams. symbols: orders were sent in them."""
 
     def __init__(self) -> None:
+        self.symbols: set[str] = set()
         self._is_conditional: Recent[ClientOrderId, bool] = Recent()
         self._clients: Recent[OrderKey, ClientOrderId] = Recent()
         self._conditionals: Recent[ClientOrderId, OrderReport] = Recent()
         self._became: Recent[OrderKey, ClientOrderId] = Recent()
 
-    def expect(self, client_order_id: ClientOrderId, *, conditional: bool) -> None:
+    def expect(self, symbol: str, client_order_id: ClientOrderId, *, conditional: bool) -> None:
         """Note in which namespace an order is going to be; before it is sent."""
+        self.symbols.add(symbol)
         self._is_conditional.put(client_order_id, conditional)
 
     def is_conditional(self, client_order_id: ClientOrderId) -> bool | None:

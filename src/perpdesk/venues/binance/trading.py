@@ -112,7 +112,7 @@ class BinanceTrading(BinanceAccount):
 
     async def _place(self, request: OrderRequest) -> OrderReport:
         conditional = request.type.is_conditional
-        self.names.expect(request.client_order_id, conditional=conditional)
+        self.names.expect(request.symbol, request.client_order_id, conditional=conditional)
         try:
             answer = await self._rest.change(
                 "post",
@@ -160,7 +160,7 @@ class BinanceTrading(BinanceAccount):
         self, chunk: Sequence[OrderRequest]
     ) -> dict[ClientOrderId, Fate | VenueUnavailable]:
         for request in chunk:
-            self.names.expect(request.client_order_id, conditional=False)
+            self.names.expect(request.symbol, request.client_order_id, conditional=False)
         ids = [request.client_order_id for request in chunk]
         try:
             answer = await self._rest.change(
@@ -307,21 +307,28 @@ class BinanceTrading(BinanceAccount):
     async def cancel_all(self, symbol: str) -> None:
         """Cancel every order of a symbol, conditional ones too.
 
-        Both services are told, whatever the first one says.
+        Both services are told, whatever the first one says; then the regular one again, for a
+        conditional order that triggered after the one had answered and before the other had.
         """
-        outcomes = await asyncio.gather(
-            *(
-                self._rest.change(
-                    "delete", path, {"symbol": symbol}, lane=Lane.CANCEL, costs={WEIGHT: 1}
-                )
-                for path in ("allOpenOrders", "algoOpenOrders")
-            ),
-            return_exceptions=True,
+        _, waiting = await asyncio.gather(
+            self._cancel_service("allOpenOrders", symbol),
+            self._cancel_service("algoOpenOrders", symbol),
         )
-        failures = [one for one in outcomes if isinstance(one, BaseException)]
+        working = await self._cancel_service("allOpenOrders", symbol)
+        failures = [one for one in (waiting, working) if one is not None]
         # What may have worked has to be asked for, whatever else went wrong.
         for failure in sorted(failures, key=lambda one: not isinstance(one, OutcomeUnknown)):
             raise failure
+
+    async def _cancel_service(self, path: str, symbol: str) -> PerpdeskError | None:
+        """Cancel what one service has of a symbol; return what went wrong."""
+        try:
+            await self._rest.change(
+                "delete", path, {"symbol": symbol}, lane=Lane.CANCEL, costs={WEIGHT: 1}
+            )
+        except PerpdeskError as error:
+            return error
+        return None
 
     # Asking.
 

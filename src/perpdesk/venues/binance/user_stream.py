@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from perpdesk.domain.errors import VenueRejected, VenueUnavailable
+from perpdesk.domain.errors import PerpdeskError, VenueRejected, VenueUnavailable
 from perpdesk.domain.streams import (
     AccountSynchronized,
     StreamLost,
@@ -155,8 +155,12 @@ class AccountStream:
         )
         symbols = {order.symbol for order in orders} | {one.symbol for one in positions}
         symbols |= {row.symbol for row in ledger if row.symbol} | self._state.symbols()
-        fills = await self._fills_since(since_ms, symbols)
+        # The ledger lags: what was sent from here may have opened and closed a position meanwhile.
+        symbols |= self._names.symbols
+        # First what became of conditional orders: fills and orders are named by it.
         closed = await self._fates_of_the_vanished(orders)
+        orders = tuple(self._as_ours(order) for order in orders)
+        fills = await self._fills_since(since_ms, symbols)
         for fill in fills:
             self._state.note_fill(fill)
         missed_funding = self._state.missed_funding(ledger)
@@ -195,6 +199,11 @@ class AccountStream:
             *(self._trading.find(one.symbol, one.client_order_id) for one in gone)
         )
         return tuple(report for report in found if report is not None)
+
+    def _as_ours(self, order: OrderReport) -> OrderReport:
+        if self._names.is_conditional(order.client_order_id):
+            return order
+        return self._names.as_ours(order)
 
     def _deliver(self, message: Any) -> None:
         payload = message.get("data", message)
@@ -254,6 +263,9 @@ class AccountStream:
                         self._pipe.rebuild("the account differs from what the stream has told")
             except VenueUnavailable as error:
                 log.warning("account_not_compared", extra={"reason": error.message})
+            except PerpdeskError as error:
+                # What cannot be read or is refused, the resync judges; the comparison goes on.
+                self._pipe.rebuild(f"the account could not be compared: {error.message}")
 
     async def _differs(self) -> bool:
         orders, positions = await asyncio.gather(

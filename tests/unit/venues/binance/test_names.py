@@ -113,7 +113,7 @@ def test_ids_of_two_symbols_are_kept_apart() -> None:
 def test_the_namespace_is_known_before_an_order_is_sent() -> None:
     names = OrderNames()
     assert names.is_conditional(ClientOrderId("a")) is None
-    names.expect(ClientOrderId("a"), conditional=True)
+    names.expect("BTCUSDT", ClientOrderId("a"), conditional=True)
     assert names.is_conditional(ClientOrderId("a")) is True
 
 

@@ -376,3 +376,13 @@ async def test_an_order_that_waited_before_it_was_sent_is_not_given_up_too_early
     found = await hasty.trading.resolve("BTCUSDT", ONE, sent_ms=called_ms)
     assert found == NeverArrived(client_order_id=ONE)
     assert hasty.clock.now_ms() > signed_ms + 7_000
+
+
+async def test_cancel_all_reaches_an_order_that_triggered_meanwhile(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    venue.on("DELETE fapi/v1/allOpenOrders", {"code": 200, "msg": "done"})
+    venue.on("DELETE fapi/v1/algoOpenOrders", {"code": 200, "msg": "done"})
+    await binance.trading.cancel_all("BTCUSDT")
+    last = [one.path for one in venue.seen if one.method == "DELETE"][-1]
+    assert last == "fapi/v1/allOpenOrders"

@@ -11,11 +11,12 @@ from tests.unit.venues.binance.messages import (
     algo,
     algo_event,
     fill_event,
+    limit_order,
     order,
     order_event,
     refusal,
 )
-from tests.unit.venues.binance.scripted_binance import PATIENCE_S, ScriptedBinance
+from tests.unit.venues.binance.scripted_binance import PATIENCE_S, Reply, ScriptedBinance
 
 from perpdesk.domain.errors import VenueRejected
 from perpdesk.domain.order import OrderStatus
@@ -396,3 +397,93 @@ async def test_a_stream_that_has_told_less_than_rest_knows_is_built_anew(
     assert isinstance(lost, StreamLost)
     assert "differs" in lost.reason
     assert [one.signed_quantity for one in start.positions] == [Decimal("0.004")]
+
+
+async def test_the_comparison_outlives_an_answer_that_it_cannot_read(
+    venue: ScriptedBinance, hasty: BinanceVenue
+) -> None:
+    at_rest(venue)
+    venue.on("GET fapi/v1/openOrders", [], [order(status="A_NEW_STATUS")], [])
+    async with hasty.streams.account() as feed:
+        await synchronized(feed)
+        await until(feed, lambda event: isinstance(event, StreamRestored))
+        open_now = {"symbol": "BTCUSDT", "positionAmt": "0.004", "entryPrice": "60000"}
+        venue.on("GET fapi/v3/positionRisk", [open_now])
+        lost = (await until(feed, lambda event: isinstance(event, StreamLost)))[-1]
+    assert isinstance(lost, StreamLost)
+    assert "differs" in lost.reason
+
+
+async def test_the_fill_of_a_stop_that_triggered_while_disconnected_has_our_id(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    at_rest(venue)
+    venue.on("GET fapi/v1/openAlgoOrders", [algo()], [])
+    async with binance.streams.account() as feed:
+        await synchronized(feed)
+        venue.on(
+            "GET fapi/v1/algoOrder",
+            algo(algoStatus="FINISHED", actualOrderId="777", actualQty="0.010"),
+        )
+        venue.on(
+            "GET fapi/v1/order",
+            order(
+                "venue-made",
+                orderId=777,
+                side="SELL",
+                type="MARKET",
+                status="FILLED",
+                executedQty="0.010",
+                avgPrice="58000",
+            ),
+        )
+        trade = {
+            "symbol": "BTCUSDT",
+            "id": 9001,
+            "orderId": 777,
+            "side": "SELL",
+            "price": "58000",
+            "qty": "0.010",
+            "realizedPnl": "0",
+            "commission": "0.12",
+            "commissionAsset": "USDT",
+            "maker": False,
+            "time": binance.clock.now_ms(),
+        }
+        venue.on("GET fapi/v1/userTrades", [trade])
+        await venue.sockets["private"][-1].close()
+        start = await synchronized(feed)
+        seen = await until(feed, lambda event: isinstance(event, StreamRestored))
+    assert [(one.trade_id, one.client_order_id) for one in start.fills] == [("9001", "desk-sl-1")]
+    (report,) = (event for event in seen if isinstance(event, OrderReport))
+    assert (report.client_order_id, report.status) == ("desk-sl-1", OrderStatus.FILLED)
+
+
+async def test_fills_of_an_order_sent_while_disconnected_are_told_though_the_ledger_lags(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    at_rest(venue)
+    async with binance.streams.account() as feed:
+        await synchronized(feed)
+        venue.on(NEW_KEY, Reply(status=503, text="Service Unavailable"))
+        await venue.sockets["private"][-1].close()
+        await until(feed, lambda event: isinstance(event, StreamLost))
+        venue.on("POST fapi/v1/order", order(status="FILLED", executedQty="0.010"))
+        await binance.trading.place(limit_order())
+        trade = {
+            "symbol": "BTCUSDT",
+            "id": 9001,
+            "orderId": 22542179,
+            "side": "BUY",
+            "price": "60000",
+            "qty": "0.010",
+            "realizedPnl": "0",
+            "commission": "0.12",
+            "commissionAsset": "USDT",
+            "maker": False,
+            "time": binance.clock.now_ms(),
+        }
+        venue.on("GET fapi/v1/userTrades", [trade])
+        venue.on(NEW_KEY, {"listenKey": "K2"})
+        start = await synchronized(feed)
+    assert [(one.trade_id, one.client_order_id) for one in start.fills] == [("9001", "desk-1")]
