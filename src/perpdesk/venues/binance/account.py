@@ -23,6 +23,7 @@ from perpdesk.venues.binance.names import OrderNames
 from perpdesk.venues.binance.rest import WEIGHT, BinanceRest, understand
 from perpdesk.venues.binance.words import MARGIN_WORDS
 from perpdesk.venues.rate_limit import Lane
+from perpdesk.venues.resolution import READ_LAG_S
 
 FILL_ROWS: Final = 1000
 FILL_WINDOW_MS: Final = 7 * DAY_MS
@@ -119,15 +120,24 @@ class BinanceAccount:
         )
 
     async def _ask_client(self, symbol: str, order_id: OrderId) -> ClientOrderId:
-        try:
-            answer = await self._read("order", {"symbol": symbol, "orderId": order_id}, weight=1)
-        except VenueRejected as refusal:
-            if refusal.code != str(codes.NO_SUCH_ORDER):
-                raise
+        """Ask for an order that traded. "Not found" is believed at the second reading only."""
+        answer = await self._traded_order(symbol, order_id)
+        if answer is None:
+            await self._rest.clock.local.sleep(READ_LAG_S)
+            answer = await self._traded_order(symbol, order_id)
+        if answer is None:
             return ClientOrderId("")  # Binance has forgotten it.
         report = understand(wire.order_report, answer, what="order", changes=False)
         self.names.learn_regular(report)
         return self.names.client_of(symbol, order_id) or report.client_order_id
+
+    async def _traded_order(self, symbol: str, order_id: OrderId) -> Any:
+        try:
+            return await self._read("order", {"symbol": symbol, "orderId": order_id}, weight=1)
+        except VenueRejected as refusal:
+            if refusal.code != str(codes.NO_SUCH_ORDER):
+                raise
+            return None
 
     # Ledger.
 

@@ -58,6 +58,26 @@ async def test_fills_are_paged_by_id_once_the_first_is_found(
     assert len(venue.calls("GET fapi/v1/order")) == 1
 
 
+async def test_a_fill_keeps_its_name_though_its_order_is_not_found_at_once(
+    venue: ScriptedBinance, hasty: BinanceVenue
+) -> None:
+    now_ms = hasty.clock.now_ms()
+    venue.on(TRADES, [trade(1, now_ms)], [])
+    venue.on("GET fapi/v1/order", refusal(-2013), order("desk-1"))
+    (fill,) = await hasty.trading.fills("BTCUSDT", now_ms - 1_000)
+    assert fill.client_order_id == "desk-1"
+
+
+async def test_a_fill_of_an_order_that_binance_has_forgotten_has_no_name(
+    venue: ScriptedBinance, hasty: BinanceVenue
+) -> None:
+    now_ms = hasty.clock.now_ms()
+    venue.on(TRADES, [trade(1, now_ms)], [])
+    venue.on("GET fapi/v1/order", refusal(-2013))
+    (fill,) = await hasty.trading.fills("BTCUSDT", now_ms - 1_000)
+    assert fill.client_order_id == ""
+
+
 async def test_a_fill_of_the_venues_own_order_carries_no_client_id(
     venue: ScriptedBinance, binance: BinanceVenue
 ) -> None:
