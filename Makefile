@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help demo test lint types unit bench lock clean setup
+.PHONY: help demo test lint types unit bench soak lock clean setup
 
 # The first Python that is new enough and can make a virtual environment; PYTHON=… names another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -43,7 +43,11 @@ unit: $(DEV) ## the tests alone, with branch coverage
 	$(BIN)/python tools/coverage_gate.py .coverage.json
 
 bench: $(DEV) ## what is measured, as ratios in one run
+	$(BIN)/python -m benchmarks.venues
 	$(BIN)/python -m benchmarks
+
+soak: $(DEV) ## a virtual day of bad weather at both venues: about half an hour
+	$(BIN)/python -m benchmarks.soak --hours 24
 
 # environment
 
