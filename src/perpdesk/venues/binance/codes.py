@@ -228,7 +228,8 @@ def error_of(answer: Answer, *, call: str, changes: bool) -> PerpdeskError:
         return VenueRejected(what + words + said, code=str(answer.code), next_step=next_step)
     if answer.code in _PARAMETER_CODES:
         return VenueRejected(what + answer.text, code=str(answer.code), next_step=_BUG)
-    if answer.status == 503 and "service unavailable" in answer.text.lower():
+    is_page = answer.text.lstrip().startswith("<")  # A gateway's, which knows nothing of orders.
+    if answer.status == 503 and "service unavailable" in answer.text.lower() and not is_page:
         return VenueUnavailable(what + "the service is down", next_step="Try again later.")
     if changes:
         return OutcomeUnknown(

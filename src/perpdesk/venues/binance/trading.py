@@ -183,8 +183,17 @@ class BinanceTrading(BinanceAccount):
                 self._attempts.note(each)
         fates = {one: self._item(item) for one, item in zip(ids, items, strict=True)}
         for request in chunk:
-            self._heed(request.symbol, fates[request.client_order_id])
+            fate = fates[request.client_order_id]
+            self._heed(request.symbol, fate)
+            if isinstance(fate, VenueRejected) and fate.code == str(codes.DUPLICATE_ID):
+                fates[request.client_order_id] = await self._fate_of_existing(request, fate)
         return fates
+
+    async def _fate_of_existing(self, request: OrderRequest, refusal: VenueRejected) -> Fate:
+        try:
+            return await self._existing(request, refusal)
+        except (VenueRejected, OutcomeUnknown) as error:
+            return error
 
     def _item(self, item: Any) -> Fate | VenueUnavailable:
         """Return what one item of a batch's answer says."""
@@ -296,7 +305,13 @@ class BinanceTrading(BinanceAccount):
         if isinstance(answer, dict) and "algoStatus" in answer:
             return self._learn(answer, conditional=True, what="the canceled order", changes=True)
         # Binance may answer with the ids alone; the order itself is asked for.
-        found = await self._find_conditional(symbol, client_order_id)
+        try:
+            found = await self._find_conditional(symbol, client_order_id)
+        except PerpdeskError as error:
+            raise OutcomeUnknown(
+                f"Binance canceled {client_order_id}; asking for it failed: {error.message}",
+                next_step="Read the open orders again.",
+            ) from error
         if found is None:
             raise OutcomeUnknown(
                 f"Binance canceled {client_order_id}, and does not know it any more",

@@ -185,7 +185,11 @@ class BybitTrading:
     async def _fate(
         self, request: OrderRequest, told: dict[str, Any], verdict: dict[str, Any]
     ) -> Fate:
-        code = int(verdict["code"])
+        try:
+            code = int(verdict["code"])
+        except (KeyError, TypeError, ValueError):
+            told_of_it = f"Bybit's verdict on order {request.client_order_id} cannot be read"
+            return OutcomeUnknown(told_of_it, next_step="Ask for the order by its id.")
         if code == codes.OK:
             return _submitted(request, told.get("orderId"))
         if code == codes.DUPLICATE_ID:
@@ -265,8 +269,8 @@ class BybitTrading:
                 await self._transport.clock.local.sleep(SETTLE_S)
             try:
                 found = await self.find(symbol, client_order_id) or found
-            except VenueUnavailable:
-                continue
+            except PerpdeskError:
+                continue  # The change is acknowledged: a question that fails does not undo it.
             if found is not None and shows(found):
                 return found
         if found is not None:

@@ -44,7 +44,7 @@ class TrailingStops:
         self._requests.pop(client_order_id, None)
         # An order seen meanwhile was taken for this one: it is what was there before.
         order_id = self._order_ids.pop(client_order_id, None)
-        if order_id is not None:
+        if order_id is not None and self._client_ids.get(order_id) == client_order_id:
             del self._client_ids[order_id]
             if before is not None:
                 self._order_ids[before], self._client_ids[order_id] = order_id, before

@@ -285,3 +285,15 @@ async def test_an_answer_that_is_no_http_does_not_put_the_signature_into_words()
     await adapter.close()
     server.close()
     assert "signature=" not in told
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["<html><body><h1>503 Service Unavailable</h1></body></html>", "upstream connect error"],
+)
+async def test_a_page_of_a_gateway_is_not_binances_word_that_nothing_was_done(
+    venue: ScriptedBinance, binance: BinanceVenue, page: str
+) -> None:
+    venue.on(ORDER, Reply(status=503, text=page))
+    with pytest.raises(OutcomeUnknown):
+        await binance.trading.place(limit_order())

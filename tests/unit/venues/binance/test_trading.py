@@ -386,3 +386,28 @@ async def test_cancel_all_reaches_an_order_that_triggered_meanwhile(
     await binance.trading.cancel_all("BTCUSDT")
     last = [one.path for one in venue.seen if one.method == "DELETE"][-1]
     assert last == "fapi/v1/allOpenOrders"
+
+
+async def test_a_duplicate_id_in_a_batch_is_the_order_that_has_it(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    duplicate = {"code": -4116, "msg": "clientOrderId is duplicated."}
+    venue.on("POST fapi/v1/batchOrders", [order("desk-1"), duplicate, duplicate])
+    venue.on(f"GET {ORDER}", order("desk-2"), refusal(-2013))
+    fates = await binance.trading.place_batch([limit_order(f"desk-{i}") for i in (1, 2, 3)])
+    first, second, third = fates
+    assert isinstance(first, OrderReport)
+    assert isinstance(second, OrderReport)
+    assert second.client_order_id == "desk-2"
+    assert isinstance(third, OutcomeUnknown)
+
+
+async def test_a_canceled_conditional_order_that_cannot_be_read_is_unknown(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    venue.on(f"POST {ALGO}", algo())
+    await binance.trading.place(stop_order())
+    venue.on(f"DELETE {ALGO}", {"algoId": 1, "clientAlgoId": STOP, "code": "200", "msg": "success"})
+    venue.on(f"GET {ALGO}", refusal(-1007, status=408))
+    with pytest.raises(OutcomeUnknown):
+        await binance.trading.cancel("BTCUSDT", STOP)

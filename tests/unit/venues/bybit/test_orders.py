@@ -269,3 +269,25 @@ async def test_an_order_that_waited_before_it_was_sent_is_not_given_up_too_early
     found = await hasty.trading.resolve("BTCUSDT", LIMIT.client_order_id, sent_ms=called_ms)
     assert isinstance(found, NeverArrived)
     assert hasty.clock.now_ms() > signed_ms + 7_000
+
+
+async def test_a_verdict_that_makes_no_sense_leaves_its_order_unknown_and_the_others_told(
+    venue: ScriptedVenue, bybit: BybitVenue
+) -> None:
+    acknowledged = [{"orderId": "o-1"}, {"orderId": "o-2"}]
+    verdicts = {"list": [{"code": 0, "msg": "OK"}, {"msg": "?"}]}
+    venue.answer(
+        "/v5/order/create-batch", envelope({"list": acknowledged}) | {"retExtInfo": verdicts}
+    )
+    first, second = await bybit.trading.place_batch([LIMIT, replace(LIMIT, client_order_id=OTHER)])
+    assert isinstance(first, OrderReport)
+    assert isinstance(second, OutcomeUnknown)
+
+
+async def test_an_acknowledged_cancel_that_cannot_be_read_back_is_unknown(
+    venue: ScriptedVenue, hasty: BybitVenue
+) -> None:
+    venue.answer("/v5/order/cancel", envelope({"orderId": "o-1", "orderLinkId": "desk-1"}))
+    venue.answer("/v5/order/realtime", envelope(code=10005, message="Permission denied."))
+    with pytest.raises(OutcomeUnknown):
+        await hasty.trading.cancel("BTCUSDT", DESK_1)
