@@ -67,8 +67,9 @@ class Gate:
         return max(world.now_ms, min(world.clock.now_ms(), world.end_ms)) + self.skew_ms
 
     def tell_time(self) -> int:
-        """Return what /fapi/v1/time says."""
-        told = self.venue_ms()
+        """Return what /fapi/v1/time says: at most a step ahead of what has been played."""
+        world = self._world
+        told = min(self.venue_ms(), world.now_ms + world.step_ms + self.skew_ms)
         self._offsets.append(told - self.skew_ms - self._wall_ms())
         return told
 

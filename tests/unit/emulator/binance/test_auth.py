@@ -203,3 +203,10 @@ async def test_a_client_that_measured_once_goes_on_while_time_runs_at_sixty_time
         now = (await door.public("/fapi/v1/time"))["serverTime"]
         assert now - told > 5_000
         assert (await door.ask("GET", "/fapi/v3/balance", timestamp=told)).status == 200
+
+
+def test_the_time_told_never_runs_away_from_the_market() -> None:
+    # A world that is played too fast for its machine falls behind its clock.
+    world = world_of(Venue.BINANCE, speed=0.0)
+    world.clock.move_to(NOON_MS + 60_000)
+    assert Gate(world).tell_time() == NOON_MS + world.step_ms
