@@ -5,7 +5,7 @@ The venue's headers are the truth; our own count bridges the time between two an
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -231,7 +231,7 @@ class RateBudget:
             now = self._local.monotonic_ms()
             self._grant(now)
             if self._waiting:
-                wait_ms = min(self._wait_ms(turn, now) for turn in self._waiting)
+                wait_ms = min(self._wait_ms(turn, now) for turn in self._unrivaled())
                 # Never less than a millisecond: a rounding error must not spin.
                 await self._local.sleep(max(1.0, wait_ms) / 1000)
 
@@ -248,6 +248,14 @@ class RateBudget:
             self._take(turn.costs, now)
             turn.granted.set_result(None)
         self._waiting = still
+
+    def _unrivaled(self) -> Iterator[_Turn]:
+        """Yield those who wait for budget alone; the others wait for one of them first."""
+        taken: set[str] = set()
+        for turn in self._waiting:
+            if taken.isdisjoint(turn.costs):
+                yield turn
+            taken |= turn.costs.keys()
 
     def _wait_ms(self, turn: _Turn, now: float) -> float:
         waits = (

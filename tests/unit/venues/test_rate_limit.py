@@ -208,3 +208,25 @@ async def test_two_thousand_requests_never_exceed_the_limit_in_any_window() -> N
     assert len(went) == 200
     for place in range(len(went) - 10):
         assert went[place + 10] - went[place] >= 1_000
+
+
+async def test_one_who_waits_behind_a_rival_does_not_keep_the_server_busy() -> None:
+    local = VirtualTime()
+    budget = budget_of(local)
+    await budget.spend(Lane.CANCEL, {"orders": 10})
+    both = {WEIGHT: 1, "orders": 1}
+    first = asyncio.ensure_future(budget.spend(Lane.STOP, both))
+    behind = asyncio.ensure_future(budget.spend(Lane.HISTORY, {WEIGHT: 1}))
+    looks = 0
+    sleep = local.sleep
+
+    async def counted(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        await sleep(seconds)
+
+    local.sleep = counted  # type: ignore[method-assign]
+    await local.advance(1.1)
+    assert first.done()
+    assert behind.done()
+    assert looks < 5
