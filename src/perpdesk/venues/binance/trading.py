@@ -45,6 +45,8 @@ from perpdesk.venues.rate_limit import Lane
 
 BATCH_SIZE: Final = 5
 ALL_SYMBOLS_WEIGHT: Final = 40
+LAG_MS: Final = 10_000
+"""How long the order that a conditional one became may be missing from what Binance shows."""
 ONE_ORDER: Final = {ORDERS_10S: 1, ORDERS_1M: 1}
 ABSENT: Final = frozenset({str(codes.NOT_OPEN), str(codes.NO_SUCH_ORDER)})
 PROTECTIVE: Final = frozenset(
@@ -425,7 +427,14 @@ class BinanceTrading(BinanceAccount):
         if report.working_order_id is None or report.status in _NEVER_WORKED:
             return report
         working = await self._ask_regular(symbol, {"orderId": report.working_order_id})
-        return report if working is None else working
+        if working is not None:
+            return working
+        if report.status.is_closed and self._rest.clock.now_ms() < report.ts_event_ms + LAG_MS:
+            raise VenueUnavailable(
+                f"{client_order_id} has triggered, and Binance does not show yet what became of it",
+                next_step="Ask again in a moment.",
+            )
+        return report
 
     def _learn(self, answer: Any, *, conditional: bool, what: str, changes: bool) -> OrderReport:
         return understand(

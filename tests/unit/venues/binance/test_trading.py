@@ -9,7 +9,7 @@ from tests.unit.venues.binance.messages import T_MS, algo, limit_order, order, r
 from tests.unit.venues.binance.scripted_binance import CREDENTIALS, Reply, ScriptedBinance
 
 from perpdesk.domain.candles import Venue
-from perpdesk.domain.errors import Denied, OutcomeUnknown, VenueRejected
+from perpdesk.domain.errors import Denied, OutcomeUnknown, VenueRejected, VenueUnavailable
 from perpdesk.domain.events import AmendOrder
 from perpdesk.domain.order import (
     ClientOrderId,
@@ -411,3 +411,24 @@ async def test_a_canceled_conditional_order_that_cannot_be_read_is_unknown(
     venue.on(f"GET {ALGO}", refusal(-1007, status=408))
     with pytest.raises(OutcomeUnknown):
         await binance.trading.cancel("BTCUSDT", STOP)
+
+
+async def test_a_stop_that_has_just_ended_is_not_told_before_the_order_that_it_became(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    now_ms = binance.clock.now_ms()
+    venue.on(f"GET {ALGO}", algo(algoStatus="FINISHED", actualOrderId="777", updateTime=now_ms))
+    venue.on(f"GET {ORDER}", refusal(-2013))
+    with pytest.raises(VenueUnavailable):
+        await binance.trading.find("BTCUSDT", STOP)
+
+
+async def test_a_stop_whose_order_binance_has_forgotten_is_told_by_its_own_word(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    long_ago = binance.clock.now_ms() - 4 * 86_400_000
+    venue.on(f"GET {ALGO}", algo(algoStatus="FINISHED", actualOrderId="777", updateTime=long_ago))
+    venue.on(f"GET {ORDER}", refusal(-2013))
+    found = await binance.trading.find("BTCUSDT", STOP)
+    assert found is not None
+    assert found.status is OrderStatus.CANCELED
