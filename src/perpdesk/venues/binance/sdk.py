@@ -14,5 +14,7 @@ with warnings.catch_warnings():
 
 # It logs every closed connection as an error; what a connection died of is told by StreamLost.
 logging.getLogger("binance.ws").setLevel(logging.CRITICAL)
+# It would write each frame, and the address with the listen key, into a log of everything.
+logging.getLogger("websockets.client").setLevel(logging.INFO)
 
 __all__ = ["AsyncClient", "BinanceSocketManager", "FuturesType", "WSListenerState"]

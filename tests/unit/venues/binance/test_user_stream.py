@@ -1,6 +1,7 @@
 """The account's stream: snapshot first, each fact once, a listen key that is looked after."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -487,3 +488,16 @@ async def test_fills_of_an_order_sent_while_disconnected_are_told_though_the_led
         venue.on(NEW_KEY, {"listenKey": "K2"})
         start = await synchronized(feed)
     assert [(one.trade_id, one.client_order_id) for one in start.fills] == [("9001", "desk-1")]
+
+
+async def test_a_log_of_everything_holds_neither_listen_key_nor_signature(
+    venue: ScriptedBinance, binance: BinanceVenue, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    at_rest(venue)
+    venue.on(NEW_KEY, {"listenKey": "the-listen-key"})
+    async with binance.streams.account() as feed:
+        await synchronized(feed)
+    # What the scripted venue itself logs is not ours.
+    ours = [one.getMessage() for one in caplog.records if one.name != "aiohttp.access"]
+    assert not [one for one in ours if "the-listen-key" in one or "signature=" in one]

@@ -1,5 +1,6 @@
 """The account's feed over a real socket: a snapshot first, fills before orders, nothing twice."""
 
+import logging
 from decimal import Decimal
 from typing import Any
 
@@ -259,3 +260,16 @@ async def test_what_became_of_an_order_during_an_outage_is_told(
         events = await read_until(feed, StreamRestored)
     (report,) = (event for event in events if isinstance(event, OrderReport))
     assert (report.client_order_id, report.status) == ("desk-1", OrderStatus.CANCELED)
+
+
+async def test_a_log_of_everything_holds_no_secret(
+    account: ScriptedVenue, bybit: BybitVenue, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with bybit.streams.account() as feed:
+        await read(feed)
+    signed = [
+        one.headers["X-BAPI-SIGN"] for one in account.requests if "X-BAPI-SIGN" in one.headers
+    ]
+    assert signed
+    assert not [one for one in (*signed, "demo-secret") if one in caplog.text]
