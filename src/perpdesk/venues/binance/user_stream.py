@@ -184,10 +184,18 @@ class AccountStream:
     async def _fills_since(self, since_ms: int, symbols: set[str]) -> tuple[FillReport, ...]:
         """Return our trades since the last synchronization, of every symbol that had any."""
         found = await asyncio.gather(
-            *(self._trading.fills(symbol, since_ms) for symbol in sorted(symbols))
+            *(self._fills_of(symbol, since_ms) for symbol in sorted(symbols))
         )
         fills = [fill for many in found for fill in many]
         return tuple(sorted(fills, key=lambda fill: fill.ts_event_ms))
+
+    async def _fills_of(self, symbol: str, since_ms: int) -> tuple[FillReport, ...]:
+        try:
+            return await self._trading.fills(symbol, since_ms)
+        except VenueRejected as refusal:
+            if refusal.code != str(codes.UNKNOWN_SYMBOL):
+                raise
+            return ()  # An order was tried in it, or it was delisted: it has no trades to tell.
 
     async def _fates_of_the_vanished(
         self, orders: tuple[OrderReport, ...]

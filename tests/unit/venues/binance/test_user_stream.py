@@ -501,3 +501,17 @@ async def test_a_log_of_everything_holds_neither_listen_key_nor_signature(
     # What the scripted venue itself logs is not ours.
     ours = [one.getMessage() for one in caplog.records if one.name != "aiohttp.access"]
     assert not [one for one in ours if "the-listen-key" in one or "signature=" in one]
+
+
+async def test_an_order_in_a_symbol_that_does_not_exist_does_not_hinder_the_account(
+    venue: ScriptedBinance, binance: BinanceVenue
+) -> None:
+    at_rest(venue)
+    venue.on("POST fapi/v1/order", refusal(-1121, "Invalid symbol."))
+    venue.on("GET fapi/v1/exchangeInfo", {"symbols": []})
+    with pytest.raises(VenueRejected):
+        await binance.trading.place(limit_order(symbol="BTCUDST"))
+    venue.on("GET fapi/v1/userTrades", refusal(-1121, "Invalid symbol."))
+    async with binance.streams.account() as feed:
+        start = await synchronized(feed)
+    assert start.fills == ()
