@@ -11,12 +11,11 @@ method that has them, which touches no other user of pybit in this process:
 """
 
 import asyncio
-import functools
 import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -141,6 +140,7 @@ class Transport:
         self._trading = ThreadPoolExecutor(8, thread_name_prefix="bybit")
         self._queries = ThreadPoolExecutor(8, thread_name_prefix="bybit-query")
         self._history = ThreadPoolExecutor(6, thread_name_prefix="bybit-history")
+        self._under_way: set[Future[Answer]] = set()
         self._own = threading.local()
         self._sessions: list[_Session] = []
         self._lock = threading.Lock()
@@ -207,13 +207,19 @@ class Transport:
             ) from oddity
 
     async def close(self) -> None:
-        """End the threads and close the connections; a call that is under way ends by itself."""
+        """End the threads and close the connections.
+
+        A call that is under way ends by itself; one whose answer drips is not waited for.
+        """
         if self._remeasuring is not None:
             self._remeasuring.cancel()
             await asyncio.gather(self._remeasuring, return_exceptions=True)
-        loop = asyncio.get_running_loop()
         for pool in (self._trading, self._queries, self._history):
-            await loop.run_in_executor(None, functools.partial(pool.shutdown, cancel_futures=True))
+            pool.shutdown(wait=False, cancel_futures=True)
+        under_way = [asyncio.wrap_future(one) for one in tuple(self._under_way)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeouts.total_s):
+                await asyncio.gather(*under_way, return_exceptions=True)
         with self._lock:
             for session in self._sessions:
                 session.client.close()
@@ -240,12 +246,15 @@ class Transport:
     ) -> Answer:
         costs = {IP: 1} if call.pool is None else {IP: 1, call.pool: units}
         await self.budget.spend(lane, costs)
-        loop, pool = asyncio.get_running_loop(), self._trading
+        pool = self._trading
         if lane >= Lane.QUERY and not call.changes:
             pool = self._history if lane is Lane.HISTORY else self._queries
         try:
             async with asyncio.timeout(self._timeouts.total_s):
-                answer = await loop.run_in_executor(pool, self._send, call, dict(parameters))
+                sending = pool.submit(self._send, call, dict(parameters))
+                self._under_way.add(sending)
+                sending.add_done_callback(self._under_way.discard)
+                answer = await asyncio.wrap_future(sending)
         except TimeoutError:
             raise codes.unclear(
                 f"{call.name} had no whole answer within {self._timeouts.total_s:g} s",

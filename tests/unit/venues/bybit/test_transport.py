@@ -379,3 +379,30 @@ async def test_a_stop_does_not_wait_behind_questions_that_hang(venue: ScriptedVe
 async def test_a_session_does_not_show_its_secret(bybit: BybitVenue) -> None:
     session = bybit.transport._session()
     assert "demo-secret" not in repr(session)
+
+
+async def test_closing_does_not_wait_for_an_answer_that_drips() -> None:
+    gone = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not gone.is_set():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    bybit = connect(
+        loopback(f"127.0.0.1:{port}")["bybit"],
+        KEY,
+        timeouts=Timeouts(connect_s=1.0, read_s=0.5, total_s=0.3),
+    )
+    with pytest.raises(VenueUnavailable):
+        await bybit.trading.balances()
+    async with asyncio.timeout(2):
+        await bybit.close()
+    gone.set()
+    server.close()
