@@ -85,13 +85,34 @@ def credentials(settings: Settings, venue: Venue, leg: "Leg") -> "Credentials | 
     return None if key is None else Credentials(key=key.get_secret_value(), secret=secret)
 
 
-def source_label(settings: Settings, venue: Venue) -> str:
-    """Return what rows downloaded now are marked with: recorded, or where else they come from."""
+async def source_label(settings: Settings, venue: Venue) -> str:
+    """Return what rows downloaded now are marked with: recorded, or where else they come from.
+
+    Two markets of an emulator are two sources: their rows would make no series together.
+    """
     rest, _ = _overrides(settings, venue)
     host = urlsplit(rest).hostname if rest is not None else None
-    if host is None or host in _OWN_HOSTS:
+    if rest is None or host is None or host in _OWN_HOSTS:
         return RECORDED
-    return "emulator" if host in ("127.0.0.1", "::1", "localhost") else f"from {host}"
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        return f"from {host}"
+    market = await _emulated_market(rest)
+    return f"emulator, {market}" if market else "emulator"
+
+
+async def _emulated_market(rest: str) -> str:
+    """Return what an emulator says that it plays; nothing where it is none."""
+    import aiohttp
+
+    try:
+        timeout = aiohttp.ClientTimeout(total=2)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{rest}/emulator") as answer,
+        ):
+            return str((await answer.json()).get("market", ""))
+    except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError):
+        return ""
 
 
 @asynccontextmanager
@@ -102,7 +123,7 @@ async def history(
     from perpdesk.marketdata.history import History
     from perpdesk.marketdata.reference import ReferenceKeeper
 
-    label = source_label(settings, venue)
+    label = await source_label(settings, venue)
     async with _data_live(settings, venue) as live:
         # What an emulator allows is nothing to remember of the venue that it plays.
         rules = ReferenceKeeper(settings.data_dir, live.reference) if label == RECORDED else None
@@ -236,22 +257,31 @@ def emulated_world(
             )
         first = max(int(tape.candles.ts_ms[0]) for found in tapes.values() for tape in found)
         start_ms = first + DAY_MS if moment is None else moment
+        if start_ms < first:
+            raise UsageRefused(
+                f"the recorded market begins at {_minute_text(first)}, after play would begin",
+                next_step="Give a later --start.",
+            )
+        market = f"replay of {replay.resolve().name}"
     else:
         tapes = _made_tapes(venues, symbols, seed, _now_ms(moment), history_days)
         # Making them took a while, and play is to begin now.
         start_ms = _now_ms(moment)
+        first = min(int(tape.candles.ts_ms[0]) for found in tapes.values() for tape in found)
+        market = f"seed {seed} from {_minute_text(first)[:10]}"
     ends = min(tape.end_ms for found in tapes.values() for tape in found)
     if start_ms >= ends:
         raise UsageRefused(
-            f"the market ends at {datetime.fromtimestamp(ends / 1000, UTC):%Y-%m-%d %H:%M} UTC, "
-            "before play would begin",
+            f"the market ends at {_minute_text(ends)}, before play would begin",
             next_step="Give an earlier --start.",
         )
     schedule = None
     if bad_weather:
         rates = {kind: rate * bad_weather for kind, rate in USUAL_RATES.items()}
         schedule = Schedule(per_hour=rates, seed=seed)
-    world = World(tapes, start_ms=start_ms, speed=speed, seed=seed, schedule=schedule)
+    world = World(
+        tapes, start_ms=start_ms, speed=speed, seed=seed, schedule=schedule, market=market
+    )
     world.open_demo_accounts(capital)
     return world
 
@@ -334,6 +364,10 @@ def _recorded_tapes(folder: Path, venue: Venue, symbols: Sequence[str] | None) -
             )
         )
     return tapes
+
+
+def _minute_text(ts_ms: int) -> str:
+    return f"{datetime.fromtimestamp(ts_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _now_ms(moment: int | None) -> int:

@@ -329,7 +329,7 @@ async def test_ccxt_receives_funding(address: str, world: World) -> None:
     try:
         await exchange.load_markets()
         await exchange.create_order(PAIR, "market", "buy", 0.01)
-        world.clock.set_speed(0)
+        world.set_speed(0)
         world.advance(5 * HOUR_MS)
         (payment,) = await exchange.fetch_funding_history(PAIR)
         assert payment["amount"] != 0

@@ -81,7 +81,8 @@ def test_every_kind_is_downloaded_whole_and_goes_on(
             assert one["rows"] >= 40 * 60
         assert listed[f"{venue} {symbol} funding"]["rows"] in (4, 5, 6)
         assert listed[f"{venue} {symbol} open_interest"]["rows"] >= 40 * 12 - 1
-    assert {one["source"] for one in listed.values()} == {"emulator"}
+    assert {one["source"] for one in listed.values()} == {f"emulator, {calm['market']}"}
+    assert calm["market"].startswith("seed 7 from 20")
     checked = ok(tmp_path, "data", "check")
     assert [one["series"] for one in checked["series"] if one["damage"] or one["gaps"]] == []
     synced = ok(tmp_path, "data", "sync", env=env)

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import signal
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -110,9 +112,12 @@ async def _serve(world: World, host: str, port: int, json_output: bool) -> None:
             _announce(world, address, json_output)
             await stop.wait()
     except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
         raise UsageRefused(
             f"cannot listen on {host}:{port}: {error.strerror or error}",
-            next_step="Choose another --port, or 0 for a free one.",
+            next_step="Choose another --port, or 0 for a free one."
+            if taken
+            else "Choose another --host, such as 127.0.0.1.",
         ) from None
 
 
@@ -127,6 +132,7 @@ def _announce(world: World, address: str, json_output: bool) -> None:
         "now_ms": world.now_ms,
         "end_ms": world.end_ms,
         "speed": world.clock.speed,
+        "market": world.market,
         "venues": venues,
     }
 
@@ -135,6 +141,8 @@ def _announce(world: World, address: str, json_output: bool) -> None:
         for name, symbols in venues.items():
             say(f"  {name}: {', '.join(symbols)}")
         say(f"  key {DEMO_KEY}, secret {DEMO_SECRET}: play money")
+        ends = datetime.fromtimestamp(world.end_ms / 1000, UTC)
+        say(f"  {world.market}; it ends, and stands still, at {ends:%Y-%m-%d %H:%M} UTC")
         say(f"  speed {world.clock.speed:g}; Ctrl-C ends it")
 
     emit(document, json_output=json_output, human=human)

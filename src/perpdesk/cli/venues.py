@@ -4,14 +4,16 @@ import asyncio
 import difflib
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
-from rich.table import Table
+from rich.markup import escape
 
 from perpdesk.cli.data_tables import say
-from perpdesk.cli.frame import console, emit, jsonable
+from perpdesk.cli.frame import emit, jsonable
 from perpdesk.domain.candles import Timeframe, Venue
 from perpdesk.domain.errors import Denied, UsageRefused
 from perpdesk.domain.numbers import plain
@@ -41,6 +43,7 @@ VenueOption = Annotated[
     typer.Option("--venue", metavar="VENUE", help="binance or bybit; EXCHANGE unless given."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 WATCHED = {
     "candles": StreamKind.CANDLES,
     "trades": StreamKind.TRADES,
@@ -109,6 +112,8 @@ def _show_check(document: dict[str, Any]) -> None:
     offset = document["clock_offset_ms"]
     say(f"[green]{document['venue']}[/] ({document['leg']}) answers at {document['host']}")
     drifted = f"; [red]set this machine's clock[/] (more than {DRIFT_WARNING_MS} ms off)"
+    if urlsplit(document["host"]).hostname in LOOPBACK:
+        drifted = "; an emulator has a time of its own"
     say(f"clock     {offset:+,} ms{drifted if document['clock_has_drifted'] else ''}")
     say(f"symbols   {document['symbols']:,} trade now")
     key = document["key"]
@@ -144,7 +149,10 @@ def watch(
         bool, typer.Option("--lines", help="For scripts: one JSON document a line, one an event.")
     ] = False,
 ) -> None:
-    """Watch streams as the desk sees them: healed, in order, and saying when they are not."""
+    """Watch streams as the desk sees them: healed, in order, and saying when they are not.
+
+    A candle is named by the time at which it opened.
+    """
     settings, one = _chosen(venue)
     unknown = [name for name in kinds.split(",") if name.strip() not in WATCHED]
     if unknown:
@@ -184,7 +192,7 @@ async def _watch(
                 if as_lines:
                     _print_line(event)
                 else:
-                    console.print(_row(event))
+                    say(_row(event))
 
 
 def _require_known(symbols: list[str], known: Sequence[str], venue: Venue) -> None:
@@ -205,32 +213,32 @@ def _print_line(event: "StreamEvent") -> None:
     typer.echo(orjson.dumps(line).decode())
 
 
-def _row(event: "StreamEvent") -> Table:
-    row = Table.grid(padding=(0, 2))
-    for width in (9, 14):
-        row.add_column(width=width)
+def _row(event: "StreamEvent") -> str:
+    """Return one line: when, what, of which symbol, and its numbers."""
+    at = getattr(event, "ts_init_ms", 0)
+    if isinstance(event, CandleUpdated):
+        at = event.ts_ms
+    clock = f"{datetime.fromtimestamp(at / 1000, UTC):%H:%M:%S}"
     match event:
         case CandleUpdated():
             state = "closed" if event.is_closed else "open"
             values = f"{event.open:g} {event.high:g} {event.low:g} {event.close:g}"
-            row.add_row("candle", event.symbol, f"{values}  volume {event.volume:g}  {state}")
+            return f"{clock}  candle  {event.symbol}  {values}  volume {event.volume:g}  {state}"
         case TradeOccurred():
             text = f"{event.taker_side} {plain(event.quantity)} @ {plain(event.price)}"
-            row.add_row("trade", event.symbol, text)
+            return f"{clock}  trade   {event.symbol}  {text}"
         case QuoteChanged():
-            bid, ask = (
-                _at(event.bid_quantity, event.bid_price),
-                _at(event.ask_quantity, event.ask_price),
-            )
-            row.add_row("quote", event.symbol, f"{bid} | {ask}")
+            bid = _at(event.bid_quantity, event.bid_price)
+            ask = _at(event.ask_quantity, event.ask_price)
+            return f"{clock}  quote   {event.symbol}  {bid} | {ask}"
         case MarkChanged():
             rate = "" if event.funding_rate is None else f"  funding {plain(event.funding_rate)}"
-            row.add_row("mark", event.symbol, f"{plain(event.mark_price)}{rate}")
+            return f"{clock}  mark    {event.symbol}  {plain(event.mark_price)}{rate}"
         case StreamLost():
-            row.add_row("[red]lost[/]", event.stream, event.reason)
+            return f"{clock}  [red]lost[/]    {escape(event.stream)}: {escape(event.reason)}"
         case StreamRestored():
-            row.add_row("[green]restored[/]", event.stream, "")
-    return row
+            return f"{clock}  [green]restored[/] {escape(event.stream)}"
+    return f"{clock}  {type(event).__name__}"
 
 
 def _at(quantity: Decimal, price: Decimal) -> str:

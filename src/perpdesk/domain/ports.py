@@ -180,7 +180,7 @@ class TradingVenue(Protocol):
         ...
 
     async def find(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport | None:
-        """Return what the venue knows of an order: one reading; None is not yet proof of absence."""
+        """Return what the venue knows of an order: one reading; None proves no absence yet."""
         ...
 
     async def resolve(

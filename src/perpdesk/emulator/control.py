@@ -2,7 +2,7 @@
 
     GET    /emulator                state: time, speed, venues, symbols, accounts, faults, strikes
     POST   /emulator/speed          {"speed": 60}; 0 stands still
-    POST   /emulator/advance        {"ms": 60000}: move time by hand
+    POST   /emulator/advance        {"ms": 60000}: move time by hand; answers when it is done
     GET    /emulator/faults         armed faults and strikes
     POST   /emulator/faults         {"kind": "drop-after", "venue": "binance", "path": "*/order",
                                      "left": 1, "probability": 1, "value": 0, "seconds": 60}
@@ -20,24 +20,48 @@
                                      "max_limit_quantity"?, "max_market_quantity"?}: a delisting, or
                                      other filters
 
-Answers are JSON; a wrong request is answered 400 with `error`, saying what was expected.
+Bodies are JSON, with the fields of control_requests.py and no others. Answers are JSON; a wrong
+request is answered 400 with `error`, which says what was wrong and what was expected.
 """
 
-from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 
 import orjson
 from aiohttp import web
+from pydantic import ValidationError
 
-from perpdesk.domain.candles import Venue
-from perpdesk.domain.order import ClientOrderId, OrderPurpose, OrderRequest, OrderType, Side
+from perpdesk.domain.candles import HOUR_MS, Venue
+from perpdesk.domain.order import ClientOrderId, OrderPurpose, OrderRequest, OrderType
 from perpdesk.emulator.accounts import Account, ApiKey, Refused
-from perpdesk.emulator.faults import Fault, FaultKind
+from perpdesk.emulator.control_requests import (
+    Advance,
+    ArmedFault,
+    Asked,
+    Deposit,
+    Disarm,
+    ForeignCancel,
+    ForeignOrder,
+    JournalQuestion,
+    Liquidation,
+    NewAccount,
+    Nothing,
+    OfAccount,
+    SpeedChange,
+    SymbolChange,
+)
+from perpdesk.emulator.faults import Fault
 from perpdesk.emulator.listing import FILTERS, change_filters, set_trading
-from perpdesk.emulator.world import World
+from perpdesk.emulator.world import VenueWorld, World
 
-_OF_A_SYMBOL: Final = ("venue", "symbol", "status")
+_Body = TypeVar("_Body", bound=Asked)
+_SLICE_MS: Final = HOUR_MS // 4
+"""Time that is moved by hand passes in slices, so that others are heard meanwhile."""
+
+
+class Unknown(Exception):
+    """A name that is not there; says which ones are."""
 
 
 class Control:
@@ -49,30 +73,37 @@ class Control:
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Add the routes listed above."""
-        router.add_get("/emulator", self._answering(self._state))
-        router.add_post("/emulator/speed", self._answering(self._speed))
-        router.add_post("/emulator/advance", self._answering(self._advance))
-        router.add_get("/emulator/faults", self._answering(self._faults))
-        router.add_post("/emulator/faults", self._answering(self._arm))
-        router.add_delete("/emulator/faults", self._answering(self._disarm))
-        router.add_get("/emulator/journal", self._answering(self._journal))
-        router.add_post("/emulator/accounts", self._answering(self._open_account))
-        router.add_post("/emulator/deposit", self._answering(self._deposit))
-        router.add_post("/emulator/orders", self._answering(self._order))
-        router.add_post("/emulator/cancel", self._answering(self._cancel))
-        router.add_post("/emulator/liquidate", self._answering(self._liquidate))
-        router.add_post("/emulator/symbols", self._answering(self._symbol))
+        router.add_get("/emulator", self._answering(Nothing, self._state))
+        router.add_post("/emulator/speed", self._answering(SpeedChange, self._speed))
+        router.add_post("/emulator/advance", self._answering(Advance, self._advance))
+        router.add_get("/emulator/faults", self._answering(Nothing, self._faults))
+        router.add_post("/emulator/faults", self._answering(ArmedFault, self._arm))
+        router.add_delete("/emulator/faults", self._answering(Disarm, self._disarm))
+        router.add_get("/emulator/journal", self._answering(JournalQuestion, self._journal))
+        router.add_post("/emulator/accounts", self._answering(NewAccount, self._open_account))
+        router.add_post("/emulator/deposit", self._answering(Deposit, self._deposit))
+        router.add_post("/emulator/orders", self._answering(ForeignOrder, self._order))
+        router.add_post("/emulator/cancel", self._answering(ForeignCancel, self._cancel))
+        router.add_post("/emulator/liquidate", self._answering(Liquidation, self._liquidate))
+        router.add_post("/emulator/symbols", self._answering(SymbolChange, self._symbol))
 
     @staticmethod
-    def _answering(act: Any) -> Any:
+    def _answering(
+        kind: type[_Body], act: Callable[[_Body], Any]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handler(request: web.Request) -> web.Response:
             try:
-                body = orjson.loads(await request.read() or b"{}")
-                answer = act(body if request.method == "POST" else dict(request.query))
-            except KeyError as error:
-                return _json({"error": f"{error} is missing or unknown"}, 400)
-            except (ValueError, TypeError, InvalidOperation) as error:
-                return _json({"error": str(error)}, 400)
+                if request.method == "POST":
+                    asked = kind.model_validate_json(await request.read() or b"{}")
+                else:
+                    asked = kind.model_validate(dict(request.query))
+                answer = act(asked)
+                if isinstance(answer, Awaitable):
+                    answer = await answer
+            except ValidationError as error:
+                return _json({"error": _in_words(error)}, 400)
+            except Unknown as unknown:
+                return _json({"error": str(unknown)}, 400)
             except Refused as refused:
                 return _json({"error": refused.reason, "code": refused.code}, 409)
             return _json(answer)
@@ -81,23 +112,32 @@ class Control:
 
     # Reading.
 
-    def _state(self, _: Mapping[str, Any]) -> dict[str, Any]:
+    def _state(self, _: Asked) -> dict[str, Any]:
         world = self.world
         return {
             "now_ms": world.now_ms,
             "end_ms": world.end_ms,
+            "is_over": world.is_over,
             "speed": world.clock.speed,
+            "market": world.market,
             "venues": {
                 venue.value: {
                     "symbols": sorted(one.markets),
-                    "accounts": sorted(one.accounts.by_id),
+                    "accounts": {
+                        name: {
+                            "cash": str(account.exchange.ledger.cash),
+                            "positions": _positions(account),
+                            "open_orders": len(account.open_orders()),
+                        }
+                        for name, account in sorted(one.accounts.by_id.items())
+                    },
                 }
                 for venue, one in world.venues.items()
             },
-            **self._faults({}),
+            **self._faults(Nothing()),
         }
 
-    def _faults(self, _: Mapping[str, Any]) -> dict[str, Any]:
+    def _faults(self, _: Asked) -> dict[str, Any]:
         return {
             "faults": [
                 {
@@ -114,9 +154,7 @@ class Control:
             "struck": {kind.value: count for kind, count in self.world.faults.struck.items()},
         }
 
-    def _journal(self, query: Mapping[str, Any]) -> dict[str, Any]:
-        after, limit = int(query.get("after", 0)), int(query.get("limit", 10_000))
-        what = query.get("what")
+    def _journal(self, asked: JournalQuestion) -> dict[str, Any]:
         found = [
             {
                 "seq": entry.seq,
@@ -127,111 +165,160 @@ class Control:
                 **entry.facts,
             }
             for entry in self.world.journal
-            if entry.seq > after and (what is None or entry.what == what)
+            if entry.seq > asked.after and asked.what in (None, entry.what)
         ]
-        return {"entries": found[:limit]}
+        return {"entries": found[: asked.limit]}
 
-    # Doing.
+    # Time and faults.
 
-    def _speed(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        self.world.clock.set_speed(float(body["speed"]))
+    def _speed(self, asked: SpeedChange) -> dict[str, Any]:
+        self.world.set_speed(asked.speed)
         return {"speed": self.world.clock.speed, "now_ms": self.world.now_ms}
 
-    def _advance(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        self.world.advance(int(body["ms"]))
-        return {"now_ms": self.world.now_ms}
+    async def _advance(self, asked: Advance) -> dict[str, Any]:
+        left_ms = min(asked.ms, self.world.end_ms - self.world.now_ms)
+        while left_ms > 0:
+            step_ms = min(left_ms, _SLICE_MS)
+            self.world.advance(step_ms)
+            left_ms -= step_ms
+            await asyncio.sleep(0)
+        return {"now_ms": self.world.now_ms, "is_over": self.world.is_over}
 
-    def _arm(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        seconds = body.get("seconds")
+    def _arm(self, asked: ArmedFault) -> dict[str, Any]:
+        until_ms = None
+        if asked.seconds is not None:
+            until_ms = self.world.now_ms + int(asked.seconds * 1000)
         self.world.faults.arm(
             Fault(
-                kind=FaultKind(body["kind"]),
-                venue=Venue(body["venue"]) if body.get("venue") else None,
-                path=body.get("path", "*"),
-                probability=float(body.get("probability", 1)),
-                left=None if body.get("left") is None else int(body["left"]),
-                value=float(body.get("value", 0)),
-                until_ms=None if seconds is None else self.world.now_ms + int(seconds * 1000),
+                kind=asked.kind,
+                venue=asked.venue,
+                path=asked.path,
+                probability=asked.probability,
+                left=asked.left,
+                value=asked.value,
+                until_ms=until_ms,
             )
         )
-        return self._faults({})
+        return self._faults(asked)
 
-    def _disarm(self, query: Mapping[str, Any]) -> dict[str, Any]:
-        self.world.faults.clear(FaultKind(query["kind"]) if "kind" in query else None)
-        return self._faults({})
+    def _disarm(self, asked: Disarm) -> dict[str, Any]:
+        self.world.faults.clear(asked.kind)
+        return self._faults(asked)
 
-    def _open_account(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    # Accounts.
+
+    def _venue(self, venue: Venue) -> VenueWorld:
+        found = self.world.venues.get(venue)
+        if found is None:
+            raise Unknown(f"{venue} is not served here, but {', '.join(self.world.venues)}")
+        return found
+
+    def _account(self, asked: OfAccount) -> Account:
+        accounts = self._venue(asked.venue).accounts.by_id
+        if asked.account not in accounts:
+            raise Unknown(f"no account {asked.account!r}; there are {', '.join(accounts)}")
+        return accounts[asked.account]
+
+    def _require_symbol(self, venue: Venue, symbol: str) -> None:
+        markets = self._venue(venue).markets
+        if symbol not in markets:
+            raise Unknown(f"no symbol {symbol!r}; there are {', '.join(sorted(markets))}")
+
+    def _open_account(self, asked: NewAccount) -> dict[str, Any]:
         key = ApiKey(
-            key=body["key"],
-            secret=body["secret"],
-            can_trade=bool(body.get("can_trade", True)),
-            can_withdraw=bool(body.get("can_withdraw", False)),
-            can_transfer=bool(body.get("can_transfer", False)),
-            allowed_ips=frozenset(body.get("allowed_ips", ())),
-            expires_ms=body.get("expires_ms"),
+            key=asked.key,
+            secret=asked.secret,
+            can_trade=asked.can_trade,
+            can_withdraw=asked.can_withdraw,
+            can_transfer=asked.can_transfer,
+            allowed_ips=asked.allowed_ips,
+            expires_ms=asked.expires_ms,
         )
-        venue, name = Venue(body["venue"]), str(body["account"])
-        accounts = self.world.venues[venue].accounts
-        if name in accounts.by_id:
-            accounts.add(accounts.by_id[name], key)
+        accounts = self._venue(asked.venue).accounts
+        is_new = asked.account not in accounts.by_id
+        if is_new:
+            self.world.open_account(asked.venue, asked.account, asked.capital, key)
         else:
-            capital = Decimal(str(body.get("capital", "10000")))
-            self.world.open_account(venue, name, capital, key)
-        return {"venue": venue.value, "account": name, "key": key.key}
+            accounts.add(accounts.by_id[asked.account], key)
+        return {
+            "venue": asked.venue.value,
+            "account": asked.account,
+            "key": key.key,
+            "opened": is_new,
+        }
 
-    def _account(self, body: Mapping[str, Any]) -> Account:
-        return self.world.venues[Venue(body["venue"])].accounts.by_id[body.get("account", "demo")]
-
-    def _deposit(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        account = self._account(body)
-        account.deposit(Decimal(str(body["amount"])), now_ms=self.world.now_ms)
+    def _deposit(self, asked: Deposit) -> dict[str, Any]:
+        account = self._account(asked)
+        account.deposit(asked.amount, now_ms=self.world.now_ms)
         return {"cash": str(account.exchange.ledger.cash)}
 
-    def _order(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _order(self, asked: ForeignOrder) -> dict[str, Any]:
+        account = self._account(asked)
+        self._require_symbol(asked.venue, asked.symbol)
         self._orders += 1
-        price = body.get("price")
-        record = self._account(body).place(
+        record = account.place(
             OrderRequest(
                 client_order_id=ClientOrderId(f"web_{self._orders:06d}"),
-                symbol=body["symbol"],
-                side=Side(body["side"]),
-                type=OrderType.MARKET if price is None else OrderType.LIMIT,
-                quantity=Decimal(str(body["quantity"])),
-                price=None if price is None else Decimal(str(price)),
-                reduce_only=bool(body.get("reduce_only", False)),
+                symbol=asked.symbol,
+                side=asked.side,
+                type=OrderType.MARKET if asked.price is None else OrderType.LIMIT,
+                quantity=asked.quantity,
+                price=asked.price,
+                reduce_only=asked.reduce_only,
                 purpose=OrderPurpose.ENTRY,
             ),
             now_ms=self.world.now_ms,
         )
         return {"client_id": record.client_id, "status": record.status.value}
 
-    def _cancel(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        account = self._account(body)
+    def _cancel(self, asked: ForeignCancel) -> dict[str, Any]:
+        account = self._account(asked)
         for record in account.open_orders():
-            if record.client_id == body["client_id"]:
+            if record.client_id == asked.client_id:
                 account.cancel(record, now_ms=self.world.now_ms)
                 return {"client_id": record.client_id, "status": record.status.value}
-        raise KeyError(body["client_id"])
+        raise Unknown(f"no order {asked.client_id!r} is open")
 
-    def _liquidate(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        account, symbol = self._account(body), body["symbol"]
-        account.force_liquidation(symbol, now_ms=self.world.now_ms)
-        return {"quantity": str(account.exchange.position(symbol).signed_quantity)}
+    def _liquidate(self, asked: Liquidation) -> dict[str, Any]:
+        account = self._account(asked)
+        self._require_symbol(asked.venue, asked.symbol)
+        account.force_liquidation(asked.symbol, now_ms=self.world.now_ms)
+        return {"quantity": str(account.exchange.position(asked.symbol).signed_quantity)}
 
-    def _symbol(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        venue, symbol, status = Venue(body["venue"]), body["symbol"], body.get("status")
-        market = self.world.venues[venue].markets[symbol]
-        if status not in (None, "trading", "closed"):
-            raise ValueError(f"status is trading or closed, not {status!r}")
-        named = {name: value for name, value in body.items() if name not in _OF_A_SYMBOL}
-        if named:
-            filters = {name: Decimal(str(value)) for name, value in named.items()}
-            change_filters(self.world, venue, symbol, filters)
-        if status is not None:
-            set_trading(self.world, venue, symbol, is_open=status == "trading")
-        rules = market.instrument
-        shown = {name: str(getattr(rules, name)) for name in FILTERS}
-        return {"symbol": symbol, "status": "trading" if market.is_open else "closed", **shown}
+    # Symbols.
+
+    def _symbol(self, asked: SymbolChange) -> dict[str, Any]:
+        self._require_symbol(asked.venue, asked.symbol)
+        given = {name: getattr(asked, name) for name in FILTERS}
+        filters = {name: value for name, value in given.items() if value is not None}
+        if filters:
+            change_filters(self.world, asked.venue, asked.symbol, filters)
+        if asked.status is not None:
+            is_open = asked.status == "trading"
+            set_trading(self.world, asked.venue, asked.symbol, is_open=is_open)
+        market = self.world.venues[asked.venue].markets[asked.symbol]
+        shown = {name: str(getattr(market.instrument, name)) for name in FILTERS}
+        status = "trading" if market.is_open else "closed"
+        return {"symbol": asked.symbol, "status": status, **shown}
+
+
+def _positions(account: Account) -> dict[str, str]:
+    states = account.exchange.symbols.values()
+    return {one.symbol: str(one.signed_quantity) for one in states if one.signed_quantity}
+
+
+def _in_words(error: ValidationError) -> str:
+    """Return every field that is wrong, what was given and what was expected."""
+    told = []
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"])
+        given = (
+            f" (given: {item['input']!r})"
+            if item["type"] not in ("missing", "json_invalid")
+            else ""
+        )
+        told.append(f"{field}: {item['msg']}{given}" if field else f"{item['msg']}{given}")
+    return "; ".join(told)
 
 
 def _json(value: object, status: int = 200) -> web.Response:

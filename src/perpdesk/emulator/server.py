@@ -17,6 +17,7 @@ from perpdesk.emulator.world import World
 
 _STEPS_AT_ONCE: Final = 20
 _PAUSE_S: Final = 0.01
+_LONGEST_S: Final = 0.25
 
 
 class Door(Protocol):
@@ -122,9 +123,17 @@ def _cut(request: web.Request) -> web.Response:
 
 
 async def keep_time(world: World) -> None:
-    """Let the world follow its clock, a few steps at a time so that clients are heard."""
+    """Let the world follow its clock, a few steps at a time so that clients are heard.
+
+    Where it cannot keep the speed for a moment it runs as fast as it can, and the clock waits.
+    """
     while True:
-        reached = world.catch_up(_STEPS_AT_ONCE)
+        since = time.monotonic()
+        while not (reached := world.catch_up(_STEPS_AT_ONCE)):
+            if time.monotonic() - since > _LONGEST_S:
+                world.hold_back()
+                break
+            await asyncio.sleep(0)
         await asyncio.sleep(_PAUSE_S if reached else 0)
 
 

@@ -49,7 +49,11 @@ class VenueWorld:
 
 
 class World:
-    """All of it. step_ms: the longest step of virtual time; 60,000 must be its multiple."""
+    """All of it.
+
+    step_ms: the longest step of virtual time; 60,000 must be its multiple. market: names what is
+    played, so that data of two markets are not taken for one.
+    """
 
     def __init__(
         self,
@@ -60,10 +64,12 @@ class World:
         step_ms: int = 250,
         seed: int = 0,
         schedule: Schedule | None = None,
+        market: str = "",
     ) -> None:
         assert MINUTE_MS % step_ms == 0, "steps must not cross a minute"
         self.clock = VirtualClock(start_ms, speed)
         self.step_ms = step_ms
+        self.market = market
         self.now_ms = start_ms
         self.faults = Faults(seed)
         self.faults.now_ms = start_ms
@@ -81,11 +87,20 @@ class World:
         """Play up to what the clock says; return whether that was reached within the budget."""
         return self._play(min(self.clock.now_ms(), self.end_ms), budget_steps)
 
+    def hold_back(self) -> None:
+        """Forget what the clock is ahead: a speed that cannot be kept is not owed."""
+        self.clock.move_to(self.now_ms)
+
+    def set_speed(self, speed: float) -> None:
+        """Go on at another speed from where the markets are now."""
+        self.clock.move_to(self.now_ms, speed=speed)
+
     def advance(self, ms: int) -> None:
         """Move time by hand, whatever the clock's speed."""
-        target = min(self.now_ms + ms, self.end_ms)
-        self._play(target, 10**9)
-        self.clock.move_to(max(target, self.clock.now_ms() if self.clock.speed else target))
+        self._play(min(self.now_ms + ms, self.end_ms), 10**9)
+        self.clock.move_to(
+            max(self.now_ms, self.clock.now_ms()) if self.clock.speed else self.now_ms
+        )
 
     @property
     def is_over(self) -> bool:

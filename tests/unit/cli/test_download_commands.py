@@ -271,12 +271,12 @@ def test_a_leg_has_its_own_key_or_none(leg: Leg, monkeypatch: pytest.MonkeyPatch
         ("https://demo-fapi.binance.com", "from demo-fapi.binance.com"),
     ],
 )
-def test_rows_of_another_host_are_not_called_recorded(
+async def test_rows_of_another_host_are_not_called_recorded(
     url: str, label: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERPDESK_BINANCE_REST_URL", url)
-    assert bootstrap.source_label(load_settings(), Venue.BINANCE) == label
-    assert bootstrap.source_label(load_settings(), Venue.BYBIT) == "recorded"
+    assert await bootstrap.source_label(load_settings(), Venue.BINANCE) == label
+    assert await bootstrap.source_label(load_settings(), Venue.BYBIT) == "recorded"
 
 
 async def test_a_host_that_is_not_there_is_unavailable(

@@ -10,6 +10,7 @@ from perpdesk.domain.candles import Venue
 from perpdesk.domain.order import ClientOrderId, OrderRequest, OrderStatus, OrderType, Side
 from perpdesk.emulator.accounts import Account, Refused
 from perpdesk.emulator.control import Control
+from perpdesk.emulator.control_requests import SymbolChange
 from perpdesk.emulator.listing import change_filters, set_trading
 from perpdesk.emulator.world import World
 
@@ -84,7 +85,7 @@ def test_a_closed_symbol_takes_no_order_and_keeps_none(
 
 def test_the_control_tells_how_a_symbol_stands(world: World, venue: Venue) -> None:
     said = Control(world)._symbol(
-        {"venue": venue.value, "symbol": "BTCUSDT", "status": "closed", "min_notional": 200}
+        SymbolChange(venue=venue, symbol="BTCUSDT", status="closed", min_notional=Decimal(200))
     )
     assert (said["status"], said["min_notional"]) == ("closed", "200")
     assert [entry.what for entry in world.journal] == ["filters changed", "symbol closed"]

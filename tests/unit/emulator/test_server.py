@@ -69,6 +69,33 @@ async def test_time_stands_still_until_it_is_moved(client: aiohttp.ClientSession
     assert (await post(client, "/emulator/advance", ms=90_000))["now_ms"] == NOON_MS + 90_000
 
 
+async def test_others_are_heard_while_time_is_moved_by_hand(
+    client: aiohttp.ClientSession, world: World
+) -> None:
+    moving = asyncio.create_task(post(client, "/emulator/advance", ms=8 * 3_600_000))
+    heard = 0
+    while not moving.done():
+        async with client.get("/emulator") as answer:
+            heard += (await answer.json())["now_ms"] < NOON_MS + 8 * 3_600_000
+    assert (await moving)["now_ms"] == NOON_MS + 8 * 3_600_000
+    assert heard > 1
+
+
+async def test_a_speed_that_cannot_be_kept_is_not_owed(
+    client: aiohttp.ClientSession, world: World
+) -> None:
+    await post(client, "/emulator/speed", speed=100_000)
+    for _ in range(5):
+        await asyncio.sleep(0.1)
+        assert world.clock.now_ms() - world.now_ms < 60_000 * 1000
+    before = world.now_ms
+    after = await post(client, "/emulator/speed", speed=1)
+    assert after["now_ms"] - before < 2 * 3_600_000
+    now_ms = world.now_ms
+    await asyncio.sleep(0.2)
+    assert world.now_ms - now_ms < 2_000
+
+
 async def test_time_runs_at_the_speed_that_is_set(
     client: aiohttp.ClientSession, world: World
 ) -> None:
@@ -138,24 +165,30 @@ async def test_an_order_by_hand_and_the_journal(client: aiohttp.ClientSession) -
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
-        ("/emulator/faults", {"kind": "rain"}, "'rain' is not a valid FaultKind"),
-        ("/emulator/orders", {"venue": "bybit"}, "'symbol' is missing"),
-        ("/emulator/deposit", {"venue": "bybit", "amount": "x"}, ""),
-        ("/emulator/symbols", {"venue": "bybit", "symbol": "NOPE"}, "'NOPE' is missing"),
+        ("/emulator/faults", {"kind": "rain"}, "'drop-after'"),
+        ("/emulator/faults", {"kind": "delay", "venu": "bybit"}, "venu: Extra inputs"),
+        ("/emulator/faults", {"kind": "delay", "probability": 5}, "probability: Input should be"),
+        ("/emulator/speed", {"speed": 1e9}, "less than or equal to 100000"),
+        ("/emulator/speed", {"speed": -60}, "greater than or equal to 0"),
+        ("/emulator/advance", {"ms": -1}, "greater than or equal to 0"),
+        ("/emulator/orders", {"venue": "bybit"}, "symbol: Field required"),
+        ("/emulator/deposit", {"venue": "bybit", "amount": "x"}, "amount: Input should be a valid"),
+        ("/emulator/deposit", {"venue": "bybit", "account": "me", "amount": 1}, "there are demo"),
+        ("/emulator/symbols", {"venue": "bybit", "symbol": "NOPE"}, "there are BTCUSDT, ETHUSDT"),
         (
             "/emulator/symbols",
             {"venue": "bybit", "symbol": "BTCUSDT", "status": "asleep"},
-            "trading or closed",
+            "'trading' or 'closed'",
         ),
         (
             "/emulator/symbols",
             {"venue": "bybit", "symbol": "BTCUSDT", "color": "1"},
-            "'color' is missing or unknown",
+            "color: Extra inputs",
         ),
         (
             "/emulator/symbols",
             {"venue": "bybit", "symbol": "BTCUSDT", "tick_size": "0"},
-            "must be positive",
+            "tick_size: Input should be greater than 0",
         ),
     ],
 )

@@ -62,14 +62,12 @@ class Gate:
         return 0 if fault is None else int(fault.value)
 
     def venue_ms(self) -> int:
-        """Return virtual time to the millisecond, as if the world moved without steps."""
-        world = self._world
-        return max(world.now_ms, min(world.clock.now_ms(), world.end_ms)) + self.skew_ms
+        """Return the venue's time: that of the markets, and what a fault adds."""
+        return self._world.now_ms + self.skew_ms
 
     def tell_time(self) -> int:
-        """Return what /fapi/v1/time says: at most a step ahead of what has been played."""
-        world = self._world
-        told = min(self.venue_ms(), world.now_ms + world.step_ms + self.skew_ms)
+        """Return what /fapi/v1/time says, and remember how far it is from the wall's."""
+        told = self.venue_ms()
         self._offsets.append(told - self.skew_ms - self._wall_ms())
         return told
 
