@@ -171,7 +171,7 @@ class Settings(BaseSettings):
         schemes = ("ws", "wss") if info.field_name.endswith("ws_url") else ("http", "https")
         url = urlsplit(value)
         if url.scheme not in schemes or not url.hostname:
-            raise ValueError(f"expected an address that starts with {schemes[1]}://")
+            raise ValueError(f"an address starts with {schemes[1]}:// or {schemes[0]}://")
         if url.username or url.password:
             raise ValueError("an address must not carry a user name or password")
         if url.query or url.fragment:

@@ -29,19 +29,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         yield found
 
 
-def blocks() -> dict[str, str]:
+def block_of(client: str) -> str:
     text = GUIDE.read_text(encoding="utf-8")
     found = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    return {re.split(r"[ ._]", block.removeprefix("from ").removeprefix("import "))[0].strip(): block
-            for block in found}  # fmt: skip
+    (block,) = [
+        each for each in found if re.search(rf"^(import|from) {client}", each, re.MULTILINE)
+    ]
+    return block
 
 
 @pytest.mark.parametrize("client", THEN)
 def test_a_client_that_is_pointed_as_the_guide_says_trades(
     world: dict[str, Any], client: str
 ) -> None:
-    named = {name.splitlines()[0]: block for name, block in blocks().items()}
-    program = named[client].replace("127.0.0.1:18080", world["rest"].removeprefix("http://"))
+    program = block_of(client).replace("127.0.0.1:18080", world["rest"].removeprefix("http://"))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", f"{program}\n{THEN[client]}"],
         capture_output=True,

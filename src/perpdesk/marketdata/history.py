@@ -104,6 +104,12 @@ class History:
                 f"the start {utc_text(since_ms)} is not before the end {utc_text(end_ms)}",
                 next_step="Give --since the earlier of the two times.",
             )
+        if since_ms >= (now_ms := await self._asked(self._source.now_ms)):
+            raise UsageRefused(
+                f"the start {utc_text(since_ms)} has not come yet: at {self.venue} it is "
+                f"{utc_text(now_ms)}",
+                next_step="Give an earlier --since.",
+            )
         wanted: list[Wanted] = []
         for symbol in dict.fromkeys(symbols):
             listed_ms = await self._asked(partial(self._listed_ms, symbol))

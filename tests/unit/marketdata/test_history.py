@@ -262,3 +262,13 @@ async def test_rules_are_kept_in_step_with_what_is_downloaded_and_asked_for_once
     now[0] += 2 * 60_000
     await one.sync()
     assert said.asked[1:] == [("BTCUSDT", "ETHUSDT")]
+
+
+async def test_a_start_that_has_not_come_yet_is_refused(
+    store: CandleStore, source: FakeHistory
+) -> None:
+    with pytest.raises(UsageRefused, match="has not come yet"):
+        await history(store, source).download(
+            ["BTCUSDT"], timeframe=H1, kinds=[DataKind.CANDLES], since_ms=END_MS + DAY_MS
+        )
+    assert store.series() == []

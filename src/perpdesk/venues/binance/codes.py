@@ -204,7 +204,8 @@ def error_of(answer: Answer, *, call: str, changes: bool) -> PerpdeskError:
 
     call: method and path, for the message. changes: the call was to change something.
     """
-    what = f"Binance refused {call} ({answer.code}, HTTP {answer.status}): "
+    code = "" if answer.code is None else f"{answer.code}, "
+    what = f"Binance refused {call} ({code}HTTP {answer.status}): "
     if answer.status in (418, 429) or answer.code in BUSY:
         return VenueUnavailable(
             what + (answer.text or "too many requests"),
@@ -237,7 +238,10 @@ def error_of(answer: Answer, *, call: str, changes: bool) -> PerpdeskError:
             next_step=_ASK,
         )
     if answer.code is None or answer.status >= 500 or answer.code in OUTCOME_UNCLEAR:
-        return VenueUnavailable(what + _shown(answer), next_step="Try again later.")
+        return VenueUnavailable(
+            what + _shown(answer),
+            next_step="Check the address in the settings; if it is right, try again later.",
+        )
     return VenueRejected(what + answer.text, code=str(answer.code), next_step=_BUG)
 
 

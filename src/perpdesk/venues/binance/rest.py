@@ -7,6 +7,7 @@ window is ours. Traps: reference/exchanges.md 7.1.
 import asyncio
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -376,6 +377,9 @@ class BinanceRest:
                 "were not sent.",
             )
         if isinstance(failure, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            system = getattr(failure, "os_error", None)
+            if isinstance(system, OSError) and system.strerror:
+                reason = re.sub(r"^Connect call failed .*", "connection refused", system.strerror)
             return VenueUnavailable(
                 f"{host} cannot be reached ({reason})",
                 next_step="Check the network, and the address in the settings.",
