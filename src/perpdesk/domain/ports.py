@@ -186,7 +186,11 @@ class TradingVenue(Protocol):
     async def resolve(
         self, symbol: str, client_order_id: ClientOrderId, *, sent_ms: int
     ) -> OrderReport | NeverArrived:
-        """Ask until it is certain what became of an order that was sent at `sent_ms`."""
+        """Ask until it is certain what became of an order that was sent at `sent_ms`.
+
+        sent_ms: venue time, the latest at which it may have been sent; after a restart that is the
+        moment of the restart, not of the row that was written before sending.
+        """
         ...
 
     # The account.
