@@ -35,7 +35,7 @@ def block_of(client: str) -> str:
     (block,) = [
         each for each in found if re.search(rf"^(import|from) {client}", each, re.MULTILINE)
     ]
-    return block
+    return str(block)
 
 
 @pytest.mark.parametrize("client", THEN)

@@ -23,7 +23,6 @@ from perpdesk.domain.order import (
     ClientOrderId,
     OrderPurpose,
     OrderRequest,
-    OrderStatus,
     OrderType,
 )
 from perpdesk.domain.order_rules import check_order
@@ -31,8 +30,8 @@ from perpdesk.domain.ports import NeverArrived
 from perpdesk.domain.venue_reports import OrderReport
 from perpdesk.venues import resolution
 from perpdesk.venues.binance import codes, requests, wire
-from perpdesk.venues.binance.account import BinanceAccount
 from perpdesk.venues.binance.names import OrderNames
+from perpdesk.venues.binance.orders import BinanceOrders, absence
 from perpdesk.venues.binance.rest import (
     ORDERS_1M,
     ORDERS_10S,
@@ -44,11 +43,7 @@ from perpdesk.venues.binance.rest import (
 from perpdesk.venues.rate_limit import Lane
 
 BATCH_SIZE: Final = 5
-ALL_SYMBOLS_WEIGHT: Final = 40
-LAG_MS: Final = 10_000
-"""How long the order that a conditional one became may be missing from what Binance shows."""
 ONE_ORDER: Final = {ORDERS_10S: 1, ORDERS_1M: 1}
-ABSENT: Final = frozenset({str(codes.NOT_OPEN), str(codes.NO_SUCH_ORDER)})
 PROTECTIVE: Final = frozenset(
     {OrderPurpose.STOP_LOSS, OrderPurpose.TAKE_PROFIT, OrderPurpose.EXIT, OrderPurpose.CLOSE_OUT}
 )
@@ -56,7 +51,7 @@ PROTECTIVE: Final = frozenset(
 Fate = OrderReport | VenueRejected | OutcomeUnknown
 
 
-class BinanceTrading(BinanceAccount):
+class BinanceTrading(BinanceOrders):
     """Implements `domain.ports.TradingVenue`.
 
     instruments: the rules known now, by symbol; orders of a symbol that has none are left to
@@ -277,12 +272,12 @@ class BinanceTrading(BinanceAccount):
             try:
                 return await self._cancel_regular(symbol, {"origClientOrderId": client_order_id})
             except VenueRejected as refusal:
-                absent = _absence(refusal)
+                absent = absence(refusal)
         if known is not False:
             try:
                 return await self._cancel_conditional(symbol, client_order_id)
             except VenueRejected as refusal:
-                absent = _absence(refusal)
+                absent = absence(refusal)
             # A conditional order that has triggered lives on as a regular one.
             found = await self._find_conditional(symbol, client_order_id)
             if found is not None and found.working_order_id and not found.status.is_closed:
@@ -347,21 +342,6 @@ class BinanceTrading(BinanceAccount):
             return error
         return None
 
-    # Asking.
-
-    async def find(self, symbol: str, client_order_id: ClientOrderId) -> OrderReport | None:
-        """Return what Binance knows of an order, in either namespace: one reading.
-
-        The Algo service is asked first where the namespace is not known: what a conditional order
-        became may carry the same client id, and is only half of it.
-        """
-        known = self.names.is_conditional(client_order_id)
-        if known is not False:
-            found = await self._find_conditional(symbol, client_order_id)
-            if found is not None or known:
-                return found
-        return await self._find_regular(symbol, client_order_id)
-
     async def resolve(
         self, symbol: str, client_order_id: ClientOrderId, *, sent_ms: int
     ) -> OrderReport | NeverArrived:
@@ -374,85 +354,6 @@ class BinanceTrading(BinanceAccount):
             clock=self._rest.clock,
             attempts=self._attempts,
         )
-
-    async def open_orders(self, symbol: str | None = None) -> tuple[OrderReport, ...]:
-        """Return working orders of both namespaces, each once."""
-        which = {} if symbol is None else {"symbol": symbol}
-        weight = ALL_SYMBOLS_WEIGHT if symbol is None else 1
-        waiting, working = await asyncio.gather(
-            self._read("openAlgoOrders", which, weight=weight),
-            self._read("openOrders", which, weight=weight),
-        )
-        reports = (
-            *self._read_reports(waiting, conditional=True),
-            *self._read_reports(working, conditional=False),
-        )
-        # What a triggered order became replaces it, under the same id.
-        found = {(report.symbol, report.client_order_id): report for report in reports}
-        return tuple(report for report in found.values() if not report.status.is_closed)
-
-    def _read_reports(self, rows: Any, *, conditional: bool) -> list[OrderReport]:
-        return understand(
-            lambda many: [self._read_report(one, conditional=conditional) for one in many],
-            rows,
-            what="open orders",
-            changes=False,
-        )
-
-    async def _find_regular(
-        self, symbol: str, client_order_id: ClientOrderId
-    ) -> OrderReport | None:
-        return await self._ask_regular(symbol, {"origClientOrderId": client_order_id})
-
-    async def _ask_regular(self, symbol: str, which: dict[str, str]) -> OrderReport | None:
-        try:
-            answer = await self._read("order", {"symbol": symbol, **which}, weight=1)
-        except VenueRejected as refusal:
-            _absence(refusal)
-            return None
-        return self._learn(answer, conditional=False, what="the order", changes=False)
-
-    async def _find_conditional(
-        self, symbol: str, client_order_id: ClientOrderId
-    ) -> OrderReport | None:
-        """Return a conditional order and, once triggered, how the order that it became fares."""
-        try:
-            answer = await self._read("algoOrder", {"clientAlgoId": client_order_id}, weight=1)
-        except VenueRejected as refusal:
-            _absence(refusal)
-            return None
-        report = self._learn(answer, conditional=True, what="the conditional order", changes=False)
-        if report.symbol != symbol:
-            return None
-        if report.working_order_id is None or report.status in _NEVER_WORKED:
-            return report
-        working = await self._ask_regular(symbol, {"orderId": report.working_order_id})
-        if working is not None:
-            return working
-        if report.status.is_closed and self._rest.clock.now_ms() < report.ts_event_ms + LAG_MS:
-            raise VenueUnavailable(
-                f"{client_order_id} has triggered, and Binance does not show yet what became of it",
-                next_step="Ask again in a moment.",
-            )
-        return report
-
-    def _learn(self, answer: Any, *, conditional: bool, what: str, changes: bool) -> OrderReport:
-        return understand(
-            lambda message: self._read_report(message, conditional=conditional),
-            answer,
-            what=what,
-            changes=changes,
-        )
-
-    def _read_report(self, message: Any, *, conditional: bool) -> OrderReport:
-        if not conditional:
-            return self.names.as_ours(wire.order_report(message))
-        report = wire.algo_report(message)
-        self.names.learn_conditional(report)
-        return report
-
-
-_NEVER_WORKED: Final = frozenset({OrderStatus.ACCEPTED, OrderStatus.REJECTED, OrderStatus.EXPIRED})
 
 
 def _lane(request: OrderRequest) -> Lane:
@@ -470,13 +371,6 @@ def _is_same(found: OrderReport, request: OrderRequest) -> bool:
         and same_size
         and found.price == request.price
     )
-
-
-def _absence(refusal: VenueRejected) -> VenueRejected:
-    """Return the refusal where it says that there is no such order; raise any other."""
-    if refusal.code not in ABSENT:
-        raise refusal
-    return refusal
 
 
 def _not_amendable(client_order_id: ClientOrderId) -> VenueRejected:
