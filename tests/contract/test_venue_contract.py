@@ -390,8 +390,10 @@ async def test_settings_are_read_and_what_is_so_already_is_success(bench: Bench)
 
 
 async def test_leverage_beyond_the_tier_is_refused(bench: Bench) -> None:
-    with pytest.raises((VenueRejected, Denied)):
+    with pytest.raises((VenueRejected, Denied)) as refused:
         await bench.trading.set_leverage(SYMBOL, D(10_000))
+    most = bench.market.instrument.tiers[0].max_leverage
+    assert f"leverage 10000 is not within 1 to {most}" in refused.value.message
 
 
 async def test_the_key_may_trade_and_not_withdraw(bench: Bench) -> None:

@@ -25,7 +25,7 @@ from perpdesk.domain.order import (
     OrderRequest,
     OrderType,
 )
-from perpdesk.domain.order_rules import check_order
+from perpdesk.domain.order_rules import check_leverage, check_order
 from perpdesk.domain.ports import NeverArrived
 from perpdesk.domain.venue_reports import OrderReport
 from perpdesk.venues import resolution
@@ -224,6 +224,14 @@ class BinanceTrading(BinanceOrders):
         """Say so where a refusal shows that the rules are others than we know."""
         if isinstance(fate, VenueRejected) and fate.code in codes.RULES_CHANGED:
             self._on_rules_changed(symbol)
+
+    async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
+        """Set the leverage; that it was so already is success. Raises Denied beyond the tiers."""
+        instrument = self._instruments().get(symbol)
+        refusal = None if instrument is None else check_leverage(instrument, leverage)
+        if refusal is not None:
+            raise Denied(f"{symbol}: {refusal.reason}", next_step="Choose one within.")
+        await super().set_leverage(symbol, leverage)
 
     # Changing.
 

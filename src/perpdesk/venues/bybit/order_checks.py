@@ -7,7 +7,7 @@ from perpdesk.domain.errors import Denied
 from perpdesk.domain.instrument import Instrument
 from perpdesk.domain.numbers import ZERO
 from perpdesk.domain.order import OrderRequest
-from perpdesk.domain.order_rules import Refusal, Rule, check_order, refusal
+from perpdesk.domain.order_rules import Refusal, Rule, check_leverage, check_order, refusal
 from perpdesk.venues.bybit.codes import nearest_symbol
 
 Instruments = Callable[[], Mapping[str, Instrument]]
@@ -48,6 +48,13 @@ class OrderChecks:
                 f"{found.reason}",
                 next_step="Correct the order; nothing was sent.",
             )
+
+    def check_leverage(self, symbol: str, leverage: Decimal) -> None:
+        """Raise Denied where no tier of the symbol allows a leverage."""
+        instrument = self._instruments().get(symbol)
+        found = None if instrument is None else check_leverage(instrument, leverage)
+        if found is not None:
+            raise Denied(f"{symbol}: {found.reason}", next_step="Choose one within.")
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the rules of a symbol. Raises Denied where they are not loaded."""

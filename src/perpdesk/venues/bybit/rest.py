@@ -326,6 +326,7 @@ class BybitTrading:
 
     async def set_leverage(self, symbol: str, leverage: Decimal) -> None:
         """Set the leverage; that it was so already is success."""
+        self._checks.check_leverage(symbol, leverage)
         await self._account.set_leverage(symbol, leverage)
 
     async def set_margin_mode(self, symbol: str, mode: MarginMode) -> None:
