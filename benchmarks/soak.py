@@ -33,6 +33,7 @@ FEWEST_HOURS: Final = 6.0
 COLUMNS: Final = (
     "hour",
     "rss_mb",
+    "blocks_k",
     "tasks",
     "threads",
     "events",

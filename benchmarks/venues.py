@@ -156,6 +156,11 @@ def streams() -> Figures:
     return found
 
 
+def _is_behind(figures: Figures) -> bool:
+    """Tell whether the client does not bear the rate. Coalesced quotes have come, too."""
+    return figures["last_p99_ms"] > BEHIND_MS or figures["came_share"] < 0.98
+
+
 def sustained() -> Figures:
     """Measure the promised rate, then climb until the client falls behind."""
     found: Figures = {}
@@ -169,8 +174,11 @@ def sustained() -> Figures:
             for rate in CLIMB:
                 figures = _read(address, name, rate, CLIMB_S)
                 show(f"{name} {rate}/s", figures)
-                # Coalesced quotes have come, too: newer ones took their place.
-                if figures["last_p99_ms"] > BEHIND_MS or figures["came_share"] < 0.98:
+                if _is_behind(figures):
+                    # Once more: somebody else may have had the core for a moment.
+                    figures = _read(address, name, rate, CLIMB_S)
+                    show(f"{name} {rate}/s", figures)
+                if _is_behind(figures):
                     break
                 most = figures["came_s"]
                 if figures["sent_s"] < 0.9 * rate:

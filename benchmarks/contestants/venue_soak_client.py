@@ -276,6 +276,7 @@ def sample(parties: list[Party], lag_ms: int) -> dict[str, Any]:
     return {
         "hour": round((at_ms - BEGIN_MS) / 3_600_000, 3) if at_ms else 0.0,
         "rss_mb": round(_resident_mb(), 2),
+        "blocks_k": sys.getallocatedblocks() // 1000,
         "tasks": len(asyncio.all_tasks()),
         "threads": threading.active_count(),
         "events": sum(party.ear.events for party in parties),

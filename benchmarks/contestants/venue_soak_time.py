@@ -14,7 +14,15 @@ from perpdesk.domain.streams import StreamKind
 from perpdesk.venues.binance import candle_track, user_stream
 from perpdesk.venues.binance import rest as binance_rest
 from perpdesk.venues.binance import trading as binance_trading
-from perpdesk.venues.bybit import account_stream, market_stream, sockets, stream, transport
+from perpdesk.venues.binance.names import Recent
+from perpdesk.venues.bybit import (
+    account_order,
+    account_stream,
+    market_stream,
+    sockets,
+    stream,
+    transport,
+)
 from perpdesk.venues.bybit import rest as bybit_rest
 from perpdesk.venues.clock import VenueClock
 from perpdesk.venues.pipe import PipeSettings
@@ -65,6 +73,10 @@ _PATIENCE: Final[tuple[tuple[Any, str, Any], ...]] = (
     (account_stream, "FILLS_WITHIN_S", 30.0),
     (account_stream, "LAG_MS", 60_000),
     (sockets, "AUTH_VALID_MS", 120_000),
+    # What is bounded by number is made small, to be full early: what grows then is a leak.
+    (Recent.__init__, "__defaults__", (2_000,)),
+    (account_order, "KEPT", 2_000),
+    (market_stream, "TRADES_KEPT", 500),
     # Timers of pybit's own run by the wall.
     (sockets, "PING_S", 2),
     (sockets, "PONG_WITHIN_S", 1.5),
