@@ -7,7 +7,7 @@ its reconnect is off, and the connection is closed before its reader is asked to
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from perpdesk.domain.errors import VenueUnavailable
@@ -19,6 +19,7 @@ from perpdesk.venues.binance.sdk import (
 )
 
 QUEUE_LIMIT: Final = 20_000
+GOODBYE_S: Final = 1.0
 CLOSE_TURNS: Final = 200
 CLOSE_PAUSE_S: Final = 0.005
 
@@ -79,9 +80,16 @@ async def _opened(socket: Any) -> AsyncIterator[SdkSocket]:
 
 
 async def _close(socket: Any) -> None:
+    """Say goodbye, and hang up whether it is answered or not, also where we are cancelled."""
     socket.ws_state = WSListenerState.EXITING
-    if socket.ws is not None:
-        await socket.ws.close()
+    connection = socket.ws
+    try:
+        if connection is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(connection.close(), GOODBYE_S)
+    finally:
+        if connection is not None:
+            connection.transport.abort()
     for _ in range(CLOSE_TURNS):
         if not socket._handle_read_loop:
             await socket.close()

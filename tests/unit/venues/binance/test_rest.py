@@ -263,7 +263,10 @@ async def test_a_redirect_is_not_followed_with_an_order(
 
 
 async def test_an_answer_that_is_no_http_does_not_put_the_signature_into_words() -> None:
+    babbles: list[asyncio.Task[None] | None] = []
+
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        babbles.append(asyncio.current_task())
         request = await reader.readuntil(b"\r\n\r\n")
         body = b'{"serverTime": 1790000000000}'
         if b"/time" in request:
@@ -273,6 +276,7 @@ async def test_an_answer_that_is_no_http_does_not_put_the_signature_into_words()
             writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(babble, "127.0.0.1", 0)
     host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -284,6 +288,7 @@ async def test_an_answer_that_is_no_http_does_not_put_the_signature_into_words()
     told = "".join(traceback.format_exception(caught.value))
     await adapter.close()
     server.close()
+    await asyncio.gather(*(each for each in babbles if each is not None))
     assert "signature=" not in told
 
 

@@ -178,7 +178,7 @@ QUICK = PipeSettings(silence_s=5.0, backoff_s=0.02, backoff_max_s=0.05, resync_s
 async def connected(venue: ScriptedVenue, **options: Any) -> AsyncIterator[BybitVenue]:
     endpoints = loopback(f"127.0.0.1:{venue.port}")["bybit"]
     options.setdefault("credentials", KEY)
-    options.setdefault("timeouts", Timeouts(connect_s=1.0, read_s=0.3, total_s=2.0))
+    options.setdefault("timeouts", Timeouts(connect_s=3.0, read_s=1.0, total_s=5.0))
     options.setdefault("pipes", QUICK)
     bybit = connect(endpoints, **options)
     try:

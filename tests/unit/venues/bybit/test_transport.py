@@ -1,6 +1,7 @@
 """What becomes of a request whose answer is odd: final, try later, or unknown; never sent again."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -106,7 +107,7 @@ async def test_clock_refused_twice_is_unavailable_and_nothing_more_is_sent(
 
 
 async def hang_up(request: Request) -> web.StreamResponse:
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.6)
     return web.json_response(acknowledgement())
 
 
@@ -383,15 +384,18 @@ async def test_a_session_does_not_show_its_secret(bybit: BybitVenue) -> None:
 
 async def test_closing_does_not_wait_for_an_answer_that_drips() -> None:
     gone = asyncio.Event()
+    drips: list[asyncio.Task[None] | None] = []
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-        while not gone.is_set():
-            writer.write(b" ")
-            await writer.drain()
-            await asyncio.sleep(0.05)
-        writer.close()
+        drips.append(asyncio.current_task())
+        with suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            while not gone.is_set():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.transport.abort()
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -406,3 +410,4 @@ async def test_closing_does_not_wait_for_an_answer_that_drips() -> None:
         await bybit.close()
     gone.set()
     server.close()
+    await asyncio.gather(*(each for each in drips if each is not None))
