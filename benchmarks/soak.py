@@ -47,11 +47,11 @@ COLUMNS: Final = (
 
 
 def _start(module: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", f"benchmarks.contestants.{module}", *arguments]
+    command = [sys.executable, "-X", "faulthandler", "-m", f"benchmarks.contestants.{module}"]
     # glibc gives threads heaps of their own, and what lies fragmented in them looks like growth.
     environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
     return subprocess.Popen(
-        command,
+        [*command, *arguments],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.PIPE,
@@ -63,7 +63,7 @@ def _start(module: str, *arguments: str) -> subprocess.Popen[str]:
 def _run(plan: Plan) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run both processes to the end; return samples and verdict."""
     samples: list[dict[str, Any]] = []
-    verdict: dict[str, Any] = {"problem_counts": {"the client ended without a verdict": 1}}
+    verdict: dict[str, Any] = {}
     emulator = _start("venue_soak_world", *plan.arguments())
     try:
         assert emulator.stdout is not None
@@ -81,7 +81,10 @@ def _run(plan: Plan) -> tuple[list[dict[str, Any]], dict[str, Any]]:
                     verdict = row["verdict"]
         finally:
             client.terminate()
-            client.wait()
+            ended = client.wait()
+        if not verdict:
+            words = f"the client ended without a verdict (exit code {ended})"
+            verdict = {"problem_counts": {words: 1}}
     finally:
         assert emulator.stdin is not None
         emulator.stdin.close()
